@@ -1,0 +1,47 @@
+# Everything works on a machine with nothing but Python 3.10 or later, make and a package index.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: setup demo check test bench proof proof-demo proof-train proof-export clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "make: Python 3.10 or later is needed, $(PYTHON) is older: make PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(READY)
+	$(BIN)/edge-demo
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(READY)
+	$(BIN)/pytest
+
+bench: $(READY)
+	$(BIN)/pytest benchmarks --benchmark-enable --benchmark-only
+
+# What takes too long for CI, each at most 30 minutes; the figures go to docs/measurements.md.
+proof: proof-demo proof-train proof-export
+
+proof-demo: $(READY)
+	$(BIN)/python -m benchmarks.proof demo
+
+proof-train: $(READY)
+	$(BIN)/python -m benchmarks.proof train
+
+proof-export: $(READY)
+	$(BIN)/python -m benchmarks.proof export
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,76 @@
+"""edge-eval."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from edge.backends import BACKENDS
+from edge.cli.app import cache_folder, note, progress_bar, run, say, say_json, say_scores, shared_options
+from edge.draw import confusion_matrix, save_png
+from edge.evaluate import Evaluation, evaluate, open_judge
+from edge.manifest import Precision
+
+UNREADABLE_NAMED = 10
+
+
+@click.command(epilog="Example: edge-eval runs/photos-mobilenet_v2/bundle more-photos.zip")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--precision", type=click.Choice([kind.value for kind in Precision]), help="[default: recommended]")
+@click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
+@click.option("--threads", type=click.IntRange(0), default=0, help="Of one inference; 0: the engine chooses.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the confusion matrix into this PNG.")
+@shared_options
+def command(
+    bundle: Path, data: Path, precision: str | None, backend: str, threads: int, plot: Path | None, as_json: bool
+) -> None:
+    """Judge BUNDLE on labelled photos, as the bin would run it. Photos that trained it are left out."""
+    wanted = Precision(precision) if precision else None
+    with open_judge(bundle, backend, wanted, threads) as judge, progress_bar("judging") as progress:
+        result = evaluate(judge, data, cache_folder(), progress)
+    for one in result.unreadable[:UNREADABLE_NAMED]:
+        note(f"left out {one.path}: {one.reason}")
+    if plot:
+        labels = tuple(result.scores.per_class)
+        save_png(plot, confusion_matrix(result.scores.confusion, labels, normalized=False))
+    if as_json:
+        say_json(_as_json(result))
+    else:
+        _print(result)
+
+
+def _as_json(result: Evaluation) -> dict[str, object]:
+    return {
+        **asdict(result.scores),
+        "trained_on": result.trained_on,
+        "validated_on": result.validated_on,
+        "unreadable": [{"file": str(one.path), "reason": one.reason} for one in result.unreadable],
+        "precision": result.backend.precision.value,
+        "backend": result.backend.name,
+        "coverage": result.coverage,
+        "accepted_accuracy": result.accepted_accuracy,
+        "latency_ms": {"p50": result.p50_ms, "p99": result.p99_ms},
+    }
+
+
+def _print(result: Evaluation) -> None:
+    say_scores(result.scores)
+    say(
+        f"accuracy {result.scores.accuracy:.2%} on {result.scores.images} photos; "
+        f"{result.trained_on} that trained the model left out, {len(result.unreadable)} unreadable"
+    )
+    if result.validated_on:
+        say(f"{result.validated_on} of them chose the model's epoch: the figure is a little kind")
+    say(
+        f"{result.backend.precision.value} on {result.backend.provider}: p50 {result.p50_ms:.2f} ms, "
+        f"p99 {result.p99_ms:.2f} ms; accepted {result.coverage:.1%}, "
+        f"of which right {result.accepted_accuracy:.2%}"
+    )
+
+
+def main() -> None:
+    """Run edge-eval."""
+    run(command, "edge-eval")

@@ -1,0 +1,129 @@
+"""edge-predict."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from edge.backends import BACKENDS
+from edge.cli.app import NO, OK, note, progress_bar, run, say, say_json, shared_options
+from edge.draw import Tile, grid, save_png
+from edge.evaluate import Answer, Judge, open_judge
+from edge.event import Decision
+from edge.images import list_images
+from edge.manifest import Precision
+from edge.preprocess import preprocess
+
+MAX_TILES = 600
+"""Of one grid: a picture of more is of no use to anyone."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A row of the table."""
+
+    path: Path
+    label: str
+    confidence: float
+    decision: Decision
+    probabilities: dict[str, float]
+
+
+@click.command(epilog="Example: edge-predict bundle unsorted/ --grid answers.png")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV in place of the table.")
+@click.option("--grid", "grid_file", type=click.Path(path_type=Path), help="Draw the images with their answers.")
+@click.option("--precision", type=click.Choice([kind.value for kind in Precision]), help="[default: recommended]")
+@click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
+@shared_options
+def command(
+    bundle: Path,
+    paths: tuple[Path, ...],
+    as_csv: bool,
+    grid_file: Path | None,
+    precision: str | None,
+    backend: str,
+    as_json: bool,
+) -> int:
+    """Label images, and folders of images, that have no label. Exits 1 where one can't be read."""
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude each other: stdout holds one of them")
+    images = list_images(paths)
+    wanted = Precision(precision) if precision else None
+    unreadable: list[dict[str, str]] = []
+    with open_judge(bundle, backend, wanted) as judge:
+        rows = list(_predict(judge, images, unreadable))
+        if grid_file:
+            _draw(judge, rows, grid_file)
+    if as_json:
+        say_json({"images": len(rows), "unreadable": unreadable, "predictions": [_as_json(row) for row in rows]})
+    elif as_csv:
+        _print_csv(rows)
+    else:
+        _print_table(rows)
+    return NO if unreadable else OK
+
+
+def _predict(judge: Judge, images: tuple[Path, ...], unreadable: list[dict[str, str]]) -> Iterator[Prediction]:
+    labels = judge.bundle.manifest.labels
+    with progress_bar("predicting") as progress:
+        for done, result in enumerate(judge.answer(images), start=1):
+            progress(done, len(images))
+            if not isinstance(result, Answer):
+                note(f"left out {result.path}: {result.reason}")
+                unreadable.append({"file": str(result.path), "reason": result.reason})
+                continue
+            best = int(result.probabilities.argmax())
+            confidence = float(result.probabilities[best])
+            decision = Decision.ACCEPTED if confidence >= judge.threshold else Decision.REJECTED
+            probabilities = {label: float(p) for label, p in zip(labels, result.probabilities, strict=True)}
+            yield Prediction(result.path, labels[best], confidence, decision, probabilities)
+
+
+def _draw(judge: Judge, rows: list[Prediction], file: Path) -> None:
+    tiles = [
+        Tile(
+            preprocess(row.path.read_bytes(), judge.bundle.manifest.input),
+            f"{row.label} {row.confidence:.0%}",
+            row.path.name,
+            False if row.decision is Decision.REJECTED else None,
+        )
+        for row in rows[:MAX_TILES]
+    ]
+    if len(rows) > MAX_TILES:
+        note(f"the grid shows the first {MAX_TILES} of {len(rows)} images")
+    save_png(file, grid(tiles))
+
+
+def _as_json(row: Prediction) -> dict[str, object]:
+    return {
+        "file": str(row.path),
+        "label": row.label,
+        "confidence": row.confidence,
+        "decision": row.decision.value,
+        "probabilities": row.probabilities,
+    }
+
+
+def _print_csv(rows: list[Prediction]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["file", "label", "confidence", "decision"])
+    writer.writerows([row.path, row.label, f"{row.confidence:.6f}", row.decision.value] for row in rows)
+
+
+def _print_table(rows: list[Prediction]) -> None:
+    width = max([len("label"), *(len(row.label) for row in rows)])
+    say(f"{'label':{width}}  confidence  decision  file")
+    for row in rows:
+        say(f"{row.label:{width}}  {row.confidence:10.1%}  {row.decision.value:8}  {row.path}")
+
+
+def main() -> None:
+    """Run edge-predict."""
+    run(command, "edge-predict")

@@ -1,0 +1,185 @@
+"""A bundle over images, one by one, as the bin would run it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge import bundle as bundles
+from edge.backends import Backend, BackendInfo, Probabilities, open_backend
+from edge.bundle import Bundle
+from edge.errors import BundleError, DataError, ImageError
+from edge.golden import self_test
+from edge.images import Role, list_photos
+from edge.manifest import Precision
+from edge.preprocess import decode, fit
+from edge.scores import Scores, score
+
+DIGESTS = "split.npz"
+"""The bundle's file of the photos by role: the first bytes of each SHA-256, uint8 [photos, bytes]."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One image, answered."""
+
+    path: Path
+    probabilities: Probabilities
+    """float32 [classes]."""
+    latency_ms: float
+    """Fitting and inference, from the decoded image to the probabilities."""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An image that can't be decoded."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a bundle answered to labelled photos that did not train it."""
+
+    scores: Scores
+    trained_on: int
+    """Photos that trained the model, known by digest, and were left out."""
+    validated_on: int
+    """Photos among the judged ones that chose the model's epoch: they flatter it a little."""
+    unreadable: tuple[Unreadable, ...]
+    coverage: float
+    """Share of the photos whose answer reaches the artifact's threshold, 0 to 1."""
+    accepted_accuracy: float
+    """Share of those answered right; 0 where there are none."""
+    p50_ms: float
+    p99_ms: float
+    backend: BackendInfo
+
+
+@dataclass(frozen=True)
+class Judge:
+    """An open bundle that has passed its self-test here."""
+
+    bundle: Bundle
+    backend: Backend
+
+    @property
+    def threshold(self) -> float:
+        """Confidence below which an answer is rejected; 0 where none was set."""
+        return self.bundle.artifact(self.backend.info.precision).reject_threshold or 0.0
+
+    def answer(self, paths: Sequence[Path]) -> Iterator[Answer | Unreadable]:
+        """Answer images in order. Raises BackendError where the engine fails."""
+        for path in paths:
+            try:
+                frame = decode(path.read_bytes())
+            except (ImageError, OSError) as error:
+                yield Unreadable(path, str(error))
+                continue
+            begun = time.perf_counter()
+            probabilities = self.backend.infer(fit(frame, self.bundle.manifest.input)[None])[0]
+            yield Answer(path, probabilities, (time.perf_counter() - begun) * 1e3)
+
+
+@contextmanager
+def open_judge(
+    folder: Path, backend: str = "auto", precision: Precision | None = None, threads: int = 0
+) -> Iterator[Judge]:
+    """Load and verify the bundle, open an engine, run the golden self-test, and give what answers.
+
+    Raises BundleError, GoldenError, BackendError, UsageError.
+    """
+    bundle = bundles.load(folder)
+    with open_backend(bundle, backend, precision, threads) as engine:
+        self_test(bundle, engine)
+        yield Judge(bundle, engine)
+
+
+def evaluate(
+    judge: Judge, data: Path, cache: Path, progress: Callable[[int, int], object] | None = None
+) -> Evaluation:
+    """Judge the bundle on labelled photos. Those that trained it are counted and left out.
+
+    `progress` is told (done, total). Raises DataError: no photos, classes the bundle does not know, nothing
+    left to judge.
+    """
+    listing = list_photos(data, cache)
+    labels = judge.bundle.manifest.labels
+    unknown = sorted(set(listing.labels) - set(labels))
+    if unknown:
+        raise DataError(
+            f"{data} has the classes {', '.join(unknown)}, which the bundle does not know; "
+            f"it knows {', '.join(labels)}"
+        )
+    roles = _roles(judge.bundle)
+    width = len(next(iter(roles), b""))
+    role_of = [roles.get(_digest(photo.path)[:width]) for photo in listing.photos]
+    judged = [photo for photo, role in zip(listing.photos, role_of, strict=True) if role is not Role.TRAIN]
+    if not judged:
+        raise DataError(f"all {len(listing.photos)} photos of {data} trained this model; name photos it never saw")
+    truth, answers, unreadable = [], [], []
+    for done, (photo, result) in enumerate(
+        zip(judged, judge.answer([photo.path for photo in judged]), strict=True), start=1
+    ):
+        if isinstance(result, Answer):
+            truth.append(labels.index(photo.label))
+            answers.append(result)
+        else:
+            unreadable.append(result)
+        if progress:
+            progress(done, len(judged))
+    if not answers:
+        raise DataError(f"none of the {len(judged)} photos of {data} can be read")
+    return _evaluation(judge, truth, answers, tuple(unreadable), role_of)
+
+
+def _evaluation(
+    judge: Judge,
+    truth: list[int],
+    answers: list[Answer],
+    unreadable: tuple[Unreadable, ...],
+    roles: list[Role | None],
+) -> Evaluation:
+    targets = np.array(truth, dtype=np.int64)
+    probabilities = np.stack([answer.probabilities for answer in answers])
+    # In float64, as the bin compares: numpy would round the threshold to float32.
+    accepted = probabilities.max(axis=1).astype(np.float64) >= judge.threshold
+    right = probabilities.argmax(axis=1) == targets
+    p50, p99 = np.percentile([answer.latency_ms for answer in answers], (50, 99))
+    return Evaluation(
+        scores=score(targets, probabilities, judge.bundle.manifest.labels),
+        trained_on=roles.count(Role.TRAIN),
+        validated_on=roles.count(Role.VAL),
+        unreadable=unreadable,
+        coverage=float(accepted.mean()),
+        accepted_accuracy=float(right[accepted].mean()) if accepted.any() else 0.0,
+        p50_ms=float(p50),
+        p99_ms=float(p99),
+        backend=judge.backend.info,
+    )
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:  # no photo that trained; when it is judged it is counted as unreadable
+        return b""
+
+
+def _roles(bundle: Bundle) -> dict[bytes, Role]:
+    """Return the role of every photo that the bundle remembers, by the first bytes of its SHA-256."""
+    if DIGESTS not in bundle.contents:
+        return {}
+    try:
+        with np.load(io.BytesIO(bundle.read(DIGESTS)), allow_pickle=False) as file:
+            return {row.tobytes(): role for role in Role if role.value in file for row in file[role.value]}
+    except Exception as error:  # numpy raises nearly anything on broken data
+        raise BundleError(f"{DIGESTS} of the bundle can't be read ({error}); export the run again") from error

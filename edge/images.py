@@ -1,0 +1,161 @@
+"""Folders and zips of images: which photos there are, their labels, and the split that they came in."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from edge.archive import unpack
+from edge.errors import DataError
+
+ENDINGS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"))
+
+
+class Role(str, Enum):
+    """What a photo is for. A photo has one role only."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+FOLDER_ROLES = {
+    "train": Role.TRAIN,
+    "training": Role.TRAIN,
+    "val": Role.VAL,
+    "valid": Role.VAL,
+    "validation": Role.VAL,
+    "test": Role.TEST,
+    "testing": Role.TEST,
+}
+"""Folder name in lower case to the role of what lies in it."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One labelled image file."""
+
+    path: Path
+    name: str
+    """Path below the data set's root, with forward slashes: the same on every machine."""
+    label: str
+    role: Role | None
+    """Where the data set came split; None where it did not."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A data set as it lies on the disk."""
+
+    root: Path
+    labels: tuple[str, ...]
+    """Class folders in plain order (by code point: class10 before class2)."""
+    photos: tuple[Photo, ...]
+    """In plain order of their names."""
+
+
+def list_photos(data: Path, cache: Path) -> Listing:
+    """List a folder or .zip: class/*.jpg, or train|val|test/class/*.jpg, at the root or one folder down.
+
+    Zips are unpacked below `cache`. Raises DataError: nothing there, no class folders, no images.
+    """
+    folder = open_data(data, cache)
+    root = _root(folder)
+    photos: list[Photo] = []
+    labels: set[str] = set()
+    for role, base in _bases(root):
+        for label in _folders(base):
+            labels.add(label.name)
+            photos.extend(
+                Photo(path, path.relative_to(root).as_posix(), label.name, role) for path in _images(label)
+            )
+    if not photos:
+        raise DataError(
+            f"{data} holds no images in class folders; expected class/*.jpg or train|val|test/class/*.jpg "
+            f"({', '.join(sorted(ENDINGS))})"
+        )
+    photos.sort(key=lambda photo: photo.name)
+    return Listing(root, tuple(sorted(labels)), tuple(photos))
+
+
+def open_data(data: Path, cache: Path) -> Path:
+    """Return `data` itself if it is a folder, and the folder of its unpacked files if it is a zip.
+
+    Raises DataError where it is neither.
+    """
+    if data.is_dir():
+        return data
+    if data.is_file() and data.suffix.lower() == ".zip":
+        return unpack(data, cache / "data", ENDINGS)
+    what = "is neither a folder nor a .zip" if data.exists() else "does not exist"
+    raise DataError(f"{data} {what}; expected a folder or a .zip of class folders")
+
+
+def list_images(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    """List image files without labels: files as named, folders with all that lies below, in plain order.
+
+    Raises DataError where a path does not exist, or nothing is found.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path} does not exist; expected an image or a folder of images")
+        found.extend(_images(path) if path.is_dir() else [path])
+    if not found:
+        raise DataError(f"no images in {', '.join(map(str, paths))} ({', '.join(sorted(ENDINGS))})")
+    return tuple(found)
+
+
+def _root(folder: Path) -> Path:
+    """Go one folder down where `folder` holds nothing but one folder of folders."""
+    inner = _folders(folder)
+    wrapped = len(inner) == 1 and inner[0].name.lower() not in FOLDER_ROLES
+    if wrapped and _folders(inner[0]) and not _files(inner[0]):
+        return inner[0]
+    return folder
+
+
+def _bases(root: Path) -> list[tuple[Role | None, Path]]:
+    """Return the folders that hold class folders, each with its role."""
+    split = [(FOLDER_ROLES[child.name.lower()], child) for child in _folders(root) if _is_split(child)]
+    if not split:
+        names = [child.name for child in _folders(root)]
+        if names and all(name.lower() in FOLDER_ROLES for name in names):
+            raise DataError(f"{root} is split ({', '.join(names)}) but holds no class folders in there")
+        return [(None, root)]
+    stray = [child.name for child in _folders(root) if not _is_split(child)]
+    if stray:
+        raise DataError(
+            f"{root} mixes split folders ({', '.join(child.name for _, child in split)}) with others "
+            f"({', '.join(stray)}); move one or the other away"
+        )
+    return list(split)
+
+
+def _is_split(folder: Path) -> bool:
+    return folder.name.lower() in FOLDER_ROLES and bool(_folders(folder))
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith((".", "__")))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(
+        child
+        for child in folder.iterdir()
+        if child.suffix.lower() in ENDINGS and child.is_file() and not child.name.startswith(".")
+    )
+
+
+def _images(folder: Path) -> list[Path]:
+    """All image files below `folder`, in plain order of their paths. Links to folders are not followed."""
+    found: list[Path] = []
+    for base, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "__"))]
+        found.extend(
+            Path(base, name) for name in files if Path(name).suffix.lower() in ENDINGS and not name.startswith(".")
+        )
+    return sorted(found)

@@ -1,0 +1,145 @@
+"""From frames to decisions to events. Source, engine, sinks, clock and stop are handed in."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from edge.backends import Backend
+from edge.episodes import Episodes, Outcome, Scores, State
+from edge.errors import BackendError, SourceError
+from edge.event import Event, Latency, Reporter
+from edge.motion import SceneWatch, thumbnail
+from edge.preprocess import InputSpec, fit
+from edge.sinks import Sink
+from edge.sources import Clock, Frame, Source
+from edge.summary import Summary, Timings
+
+
+class View(Protocol):
+    """Someone who looks on."""
+
+    def show(self, frame: Frame, state: State, newest: Event | None) -> bool:
+        """Show the frame and the newest decision. False where the viewer wants to end."""
+
+
+@dataclass(frozen=True)
+class Classified:
+    """The newest classified frame."""
+
+    frame: Frame
+    latency: Latency
+
+
+@dataclass
+class Loop:
+    """One source, one engine, any number of sinks. What it holds does not grow with time."""
+
+    source: Source
+    backend: Backend
+    spec: InputSpec
+    """The graph's input."""
+    reporter: Reporter
+    sinks: Sequence[Sink]
+    stop: threading.Event
+    """Set by whoever wants the loop to end after the frame in hand."""
+    clock: Clock = time.monotonic
+    max_frames: int | None = None
+    """End after so many frames; None: when the source ends."""
+    view: View | None = None
+    watch: SceneWatch = field(default_factory=SceneWatch)
+    episodes: Episodes = field(default_factory=Episodes)
+    timings: Timings = field(default_factory=Timings)
+    _started: float | None = field(default=None, init=False)
+    _frames: int = field(default=0, init=False)
+    _decisions: int = field(default=0, init=False)
+    _classified: Classified | None = field(default=None, init=False)
+    _newest: Event | None = field(default=None, init=False)
+
+    def run(self) -> Summary:
+        """Run to the source's end, `max_frames` or `stop`.
+
+        An episode that is open then is decided on what was seen. Raises SourceError (after that decision is
+        out), SinkError, BackendError.
+        """
+        try:
+            while not self.stop.is_set() and self.run_once():
+                pass
+        except SourceError:
+            self._publish(self.episodes.finish())
+            raise
+        self._publish(self.episodes.finish())
+        return self.summary()
+
+    def run_once(self) -> bool:
+        """Take one frame to its end. False where the source has ended or enough frames were seen."""
+        self._started = self.clock() if self._started is None else self._started
+        if self._frames == self.max_frames:
+            return False
+        frame = self.source.read()
+        if frame is None:
+            return False
+        arrived = self.clock()
+        self._frames += 1
+        self._publish(self._decide(frame, arrived))
+        if self.view and not self.view.show(frame, self.episodes.state, self._newest):
+            self.stop.set()
+        return True
+
+    def summary(self) -> Summary:
+        """Say what was measured so far."""
+        seconds = self.clock() - self._started if self._started is not None else 0.0
+        return Summary(
+            frames=self._frames,
+            seconds=round(seconds, 3),
+            fps=round(self._frames / seconds, 2) if seconds > 0 else 0.0,
+            decisions=self._decisions,
+            broken=self.source.broken,
+            latency_ms=self.timings.percentiles(),
+        )
+
+    def _decide(self, frame: Frame, arrived: float) -> Outcome | None:
+        if self.source.single:
+            return Outcome(self._classify(frame, arrived), 1)
+        sight = self.watch.look(thumbnail(frame.image), frame.time)
+        self.timings.add("watch", (self.clock() - arrived) * 1e3)
+        step = self.episodes.step(sight)
+        if step.classify:
+            return self.episodes.answer(self._classify(frame, arrived))
+        return step.outcome
+
+    def _classify(self, frame: Frame, arrived: float) -> Scores:
+        begun = self.clock()
+        tensor = fit(frame.image, self.spec)
+        fitted = self.clock()
+        scores: Scores = self.backend.infer(tensor[None])[0]
+        answered = self.clock()
+        if not np.isfinite(scores).all():
+            raise BackendError(
+                f"{self.backend.info.provider} answered {scores} for a frame; expected probabilities"
+            )
+        latency = Latency(
+            preprocess=round((fitted - begun) * 1e3, 3),
+            infer=round((answered - fitted) * 1e3, 3),
+            total=round((answered - arrived) * 1e3, 3),
+        )
+        self.timings.add("preprocess", latency.preprocess)
+        self.timings.add("infer", latency.infer)
+        self.timings.add("total", latency.total)
+        self._classified = Classified(frame, latency)
+        return scores
+
+    def _publish(self, outcome: Outcome | None) -> None:
+        if outcome is None or self._classified is None:
+            return
+        frame, latency = self._classified.frame, self._classified.latency
+        age = (self.clock() - frame.captured) * 1e3
+        self._newest = self.reporter.report(outcome, latency, age, frame.name)
+        self._decisions += 1
+        for sink in self.sinks:
+            sink.write(self._newest)

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from edge.episodes import Episodes, EpisodeSettings, Outcome, Scores, State, combine
+from edge.motion import Sight
+
+FPS = 20.0
+CAN, CUP = (0.8, 0.1, 0.1), (0.1, 0.8, 0.1)
+
+Part = tuple[float, bool, bool]
+"""Seconds, occupied, moving."""
+
+EMPTY, FALL, LEAVE = (1.0, False, False), (0.4, True, True), (0.3, True, True)
+REST = (1.2, True, False)
+
+
+def scores(*values: float) -> Scores:
+    return np.array(values, dtype=np.float32)
+
+
+def sights(parts: list[Part]) -> Iterator[Sight]:
+    number = 0
+    for seconds, occupied, moving in parts:
+        for _ in range(round(seconds * FPS)):
+            yield Sight(number / FPS, occupied, moving)
+            number += 1
+
+
+class Played:
+    """What came of a script: the outcomes with their times, and how many frames were classified."""
+
+    def __init__(self, parts: list[Part], answer: Callable[[int], Scores] = lambda _: scores(*CAN)) -> None:
+        self.episodes = Episodes()
+        self.outcomes: list[tuple[float, Outcome]] = []
+        self.classified = 0
+        for sight in sights(parts):
+            step = self.episodes.step(sight)
+            outcome = step.outcome
+            if step.classify:
+                outcome = self.episodes.answer(answer(self.classified))
+                self.classified += 1
+            if outcome:
+                self.outcomes.append((sight.time, outcome))
+
+
+def test_one_deposit_is_one_decision() -> None:
+    played = Played([EMPTY, FALL, REST, LEAVE, EMPTY])
+    (time, outcome), *others = played.outcomes
+    assert not others
+    assert time == pytest.approx(1.4 + 0.2)  # the third settled frame, 0.1 s apart
+    assert outcome.frames == 3
+    assert outcome.probabilities == pytest.approx(CAN)
+    assert played.episodes.state is State.EMPTY
+
+
+def test_two_deposits_are_two_decisions() -> None:
+    assert len(Played([EMPTY, FALL, REST, LEAVE, EMPTY, FALL, REST, LEAVE, EMPTY]).outcomes) == 2
+
+
+def test_an_idle_bin_costs_no_inference() -> None:
+    assert Played([(600.0, False, False)]).classified == 0
+    assert Played([(60.0, False, True)]).classified == 0
+
+
+def test_a_long_stay_is_one_decision_and_few_inferences() -> None:
+    played = Played([EMPTY, FALL, (3600.0, True, False), LEAVE, EMPTY])
+    assert len(played.outcomes) == 1
+    assert played.classified <= 8
+
+
+def test_flicker_of_a_frame_or_two_is_no_deposit() -> None:
+    for frames in (1, 2):
+        assert not Played([EMPTY, (frames / FPS, True, True), EMPTY]).outcomes
+
+
+def test_what_never_settles_is_decided_when_it_is_gone() -> None:
+    played = Played([EMPTY, (2.0, True, True), EMPTY])
+    (time, outcome), *others = played.outcomes
+    assert not others
+    assert time == pytest.approx(3.0 + 0.25)
+    assert outcome.frames == EpisodeSettings().glimpses
+
+
+def test_what_leaves_early_is_decided_on_the_settled_frames_there_are() -> None:
+    played = Played([EMPTY, FALL, (0.1, True, False), LEAVE, EMPTY])
+    assert [outcome.frames for _, outcome in played.outcomes] == [1]
+
+
+def test_moving_frames_do_not_count_where_settled_ones_are() -> None:
+    # Four glimpses of the fall say cup; the three settled frames say can.
+    played = Played([EMPTY, FALL, REST, LEAVE, EMPTY], lambda number: scores(*(CUP if number < 4 else CAN)))
+    assert played.outcomes[0][1].probabilities.argmax() == 0
+    assert played.outcomes[0][1].frames == 3
+
+
+def test_frames_that_disagree_are_decided_by_their_mean_at_the_limit() -> None:
+    # After the fall's four glimpses: can, cup, can, cup, ... never three alike; nine in all, five of them can.
+    played = Played(
+        [EMPTY, FALL, (3.0, True, False), LEAVE, EMPTY], lambda number: scores(*(CUP if number % 2 else CAN))
+    )
+    (_, outcome), *others = played.outcomes
+    assert not others
+    assert outcome.frames == 9
+    assert outcome.probabilities.argmax() == 0
+    assert outcome.probabilities[1] > 0.2
+
+
+def test_a_gap_shorter_than_the_hysteresis_is_the_same_deposit() -> None:
+    assert len(Played([EMPTY, FALL, REST, (0.2, False, False), REST, EMPTY]).outcomes) == 1
+    assert len(Played([EMPTY, FALL, REST, (0.4, False, False), REST, EMPTY]).outcomes) == 2
+
+
+def test_the_end_of_the_source_decides_what_is_open() -> None:
+    open_one = Played([EMPTY, FALL, (0.1, True, False)])
+    assert not open_one.outcomes
+    ended = open_one.episodes.finish()
+    assert ended
+    assert ended.frames == 1
+    assert open_one.episodes.finish() is None
+    assert Played([EMPTY, FALL, REST]).episodes.finish() is None
+
+
+def test_episodes_hold_no_more_than_their_settings_allow() -> None:
+    played = Played([EMPTY, (600.0, True, True)])
+    assert len(played.episodes._glimpses) == EpisodeSettings().glimpses
+
+
+def test_one_frame_that_says_never_does_not_outvote_the_others() -> None:
+    sure, never = scores(0.98, 0.02), scores(0.0, 1.0)
+    assert combine([sure] * 8 + [never]).argmax() == 0
+    assert combine([sure]) == pytest.approx(sure, abs=1e-6)
+    assert combine([scores(0.5, 0.5), scores(0.9, 0.1)]).sum() == pytest.approx(1)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.backends import open_backend
+from edge.bundle import Bundle
+from edge.episodes import Outcome
+from edge.event import Latency, Reporter, to_line
+from tests.tiny import make_bundle
+
+NOON = datetime(2026, 5, 1, 14, 0, 0, 250_000, tzinfo=timezone(timedelta(hours=2)))
+LATENCY = Latency(preprocess=0.5, infer=2.25, total=3.0)
+
+
+def reporter(bundle: Bundle) -> Reporter:
+    with open_backend(bundle, "onnxruntime") as backend:
+        return Reporter(bundle, backend.info, "kitchen-3", now=lambda: NOON)
+
+
+def outcome(*scores: float) -> Outcome:
+    return Outcome(np.array(scores, dtype=np.float32), 3)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_bundle(tmp_path_factory.mktemp("event") / "bundle")
+
+
+def test_an_event_is_the_contract_field_by_field(bundle: Bundle) -> None:
+    made = reporter(bundle)
+    line = to_line(made.report(outcome(0.25, 0.5, 0.25), LATENCY, 41.5))
+
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    event = json.loads(line)
+    assert str(uuid.UUID(event.pop("id")))
+    assert str(uuid.UUID(event.pop("epoch"))) == made.epoch
+    assert event == {
+        "specversion": "1.0",
+        "type": "binsight.deposit",
+        "source": "/bins/kitchen-3",
+        "time": "2026-05-01T12:00:00.250Z",
+        "sequence": "1",
+        "datacontenttype": "application/json",
+        "data": {
+            "label": "green",
+            "confidence": 0.5,
+            "decision": "accepted",
+            "probabilities": {"blue": 0.25, "green": 0.5, "red": 0.25},
+            "frame_age_ms": 41.5,
+            "latency_ms": {"preprocess": 0.5, "infer": 2.25, "total": 3.0},
+            "frames_seen": 3,
+            "bundle": {"name": "tiny", "version": bundle.manifest.version},
+            "precision": "fp32",
+            "backend": "onnxruntime",
+        },
+    }
+
+
+def test_only_a_folder_source_names_a_file(bundle: Bundle) -> None:
+    event = json.loads(to_line(reporter(bundle).report(outcome(1, 0, 0), LATENCY, 1.0, "a/b.jpg")))
+    assert event["data"]["file"] == "a/b.jpg"
+
+
+def test_sequence_counts_within_an_epoch_and_ids_differ(bundle: Bundle) -> None:
+    made = reporter(bundle)
+    events = [made.report(outcome(1, 0, 0), LATENCY, 1.0) for _ in range(3)]
+    assert [event.sequence for event in events] == ["1", "2", "3"]
+    assert len({event.id for event in events}) == 3
+    assert len({event.epoch for event in events}) == 1
+    assert reporter(bundle).epoch != made.epoch
+
+
+@pytest.mark.parametrize(
+    ("threshold", "confidence", "decision"),
+    [(None, 0.4, "accepted"), (0.6, 0.59, "rejected"), (0.625, 0.625, "accepted"), (0.6, 0.9, "accepted")],
+)
+def test_below_the_threshold_is_rejected(
+    tmp_path: Path, threshold: float | None, confidence: float, decision: str
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle", reject_threshold=threshold)
+    rest = (1 - confidence) / 2
+    event = reporter(bundle).report(outcome(confidence, rest, rest), LATENCY, 1.0)
+    assert event.data.decision.value == decision

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from edge.errors import SinkError
+from edge.event import BundleName, Decision, Deposit, Event, Latency
+from edge.sinks import open_sink
+
+
+def event(sequence: int) -> Event:
+    data = Deposit(
+        label="can",
+        confidence=1.0,
+        decision=Decision.ACCEPTED,
+        probabilities={"can": 1.0, "cup": 0.0},
+        frame_age_ms=1.0,
+        latency_ms=Latency(0.1, 0.2, 0.3),
+        frames_seen=1,
+        bundle=BundleName("tiny", "0" * 64),
+        precision="fp32",
+        backend="onnxruntime",
+    )
+    return Event(
+        source="/bins/b", id="i", time="2026-01-01T00:00:00Z", sequence=str(sequence), epoch="e", data=data
+    )
+
+
+def sequences(file: Path) -> list[str]:
+    return [json.loads(line)["sequence"] for line in file.read_text().splitlines()]
+
+
+def test_each_event_is_on_the_disk_when_write_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    file = tmp_path / "events.jsonl"
+    with open_sink(str(file)) as sink:
+        synced.clear()  # making the file's name durable
+        for number in (1, 2):
+            sink.write(event(number))
+            assert len(synced) == number
+            assert len(sequences(file)) == number
+
+
+def test_a_file_is_continued(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    for number in (1, 2):
+        with open_sink(str(file)) as sink:
+            sink.write(event(number))
+    assert sequences(file) == ["1", "2"]
+
+
+def test_a_torn_last_line_costs_no_event(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_text('{"sequence": "1"}\n{"seque')
+    with open_sink(str(file)) as sink:
+        sink.write(event(2))
+    lines = file.read_text().splitlines()
+    assert lines[:2] == ['{"sequence": "1"}', '{"seque']
+    assert json.loads(lines[2])["sequence"] == "2"
+
+
+def test_a_full_disk_is_one_sentence() -> None:
+    with open_sink("/dev/full") as sink, pytest.raises(SinkError, match=r"event 7 .* /dev/full: No space left"):
+        sink.write(event(7))
+
+
+def test_a_pipe_is_no_file_and_still_serves(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with open_sink(str(pipe)) as sink:
+            sink.write(event(1))
+        assert json.loads(os.read(reader, 65536))["sequence"] == "1"
+    finally:
+        os.close(reader)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match="can't be opened for events: No such file or directory"):
+        open_sink(str(tmp_path / "nowhere" / "events.jsonl"))
+
+
+def test_an_unknown_scheme_is_no_file_name() -> None:
+    with pytest.raises(SinkError, match="no sink for mqtt://"):
+        open_sink("mqtt://broker/bins")
+
+
+def test_stdout_is_left_open(capfd: pytest.CaptureFixture[str]) -> None:
+    with open_sink("-") as sink:
+        sink.write(event(1))
+    assert json.loads(capfd.readouterr().out)["sequence"] == "1"
+    os.fstat(1)
+
+
+def test_closing_twice_is_fine(tmp_path: Path) -> None:
+    sink = open_sink(str(tmp_path / "events.jsonl"))
+    sink.close()
+    sink.close()

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+
+from edge.backends import Backend, Probabilities, open_backend
+from edge.bundle import Bundle
+from edge.episodes import State
+from edge.errors import BackendError, SinkError, SourceError
+from edge.event import Event, Reporter
+from edge.loop import Loop
+from edge.preprocess import Pixels
+from edge.sources import Frame
+from edge.sources.base import Closing
+from edge.summary import Timings
+from tests.tiny import COLOURS, make_bundle, solid
+
+FPS = 10.0
+
+
+class Clock:
+    """Simulated time: every look costs a millisecond."""
+
+    def __init__(self) -> None:
+        self.now = 50.0
+
+    def __call__(self) -> float:
+        self.now += 0.001
+        return self.now
+
+
+class Scripted(Closing):
+    """Frames handed in. The pixels are 5 ms old when they are read."""
+
+    live = False
+    broken = 0
+
+    def __init__(self, images: list[Pixels], clock: Clock, *, single: bool = False, fails: bool = False) -> None:
+        self.single = single
+        self._frames = iter(enumerate(images))
+        self._clock = clock
+        self._fails = fails
+
+    def read(self) -> Frame | None:
+        for number, image in self._frames:
+            return Frame(image, self._clock.now - 0.005, number / FPS, f"{number}.png" if self.single else "")
+        if self._fails:
+            raise SourceError("the camera is gone")
+        return None
+
+    def __enter__(self) -> Scripted:
+        return self
+
+
+class Kept(Closing):
+    """A sink that keeps events, and fails at the event number `fails_at`."""
+
+    def __init__(self, fails_at: int = 0) -> None:
+        self.events: list[Event] = []
+        self.fails_at = fails_at
+
+    def write(self, event: Event) -> None:
+        if int(event.sequence) == self.fails_at:
+            raise SinkError("full")
+        self.events.append(event)
+
+    def __enter__(self) -> Kept:
+        return self
+
+
+def scene(*parts: tuple[str, float]) -> list[Pixels]:
+    """Seconds of an empty grey bin ("") or of a thing that fills half of it."""
+    images = []
+    for label, seconds in parts:
+        image = np.full((48, 64, 3), 120, dtype=np.uint8)
+        if label:
+            image[:, 16:48] = COLOURS[label]
+        images += [image] * round(seconds * FPS)
+    return images
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_bundle(tmp_path_factory.mktemp("loop") / "bundle")
+
+
+@pytest.fixture
+def backend(bundle: Bundle) -> Iterator[Backend]:
+    with open_backend(bundle, "onnxruntime") as backend:
+        yield backend
+
+
+@pytest.fixture
+def make(bundle: Bundle, backend: Backend) -> Callable[..., tuple[Loop, Kept]]:
+    def made(images: list[Pixels], **options: bool) -> tuple[Loop, Kept]:
+        clock, sink = Clock(), Kept()
+        return Loop(
+            source=Scripted(images, clock, **options),
+            backend=backend,
+            spec=bundle.manifest.input,
+            reporter=Reporter(bundle, backend.info, "b"),
+            sinks=[sink],
+            stop=threading.Event(),
+            clock=clock,
+        ), sink
+
+    return made
+
+
+Make = Callable[..., tuple[Loop, Kept]]
+
+
+def test_every_image_of_a_folder_is_one_event_with_its_name(make: Make) -> None:
+    loop, sink = make([solid("red"), solid("blue")], single=True)
+    summary = loop.run()
+    assert [(event.data.file, event.data.label) for event in sink.events] == [("0.png", "red"), ("1.png", "blue")]
+    assert (summary.frames, summary.decisions) == (2, 2)
+
+
+def test_a_deposit_in_a_scene_is_one_event(make: Make) -> None:
+    loop, sink = make(scene(("", 1), ("red", 1.5), ("", 1), ("green", 1.5), ("", 1)))
+    summary = loop.run()
+    assert [event.data.label for event in sink.events] == ["red", "green"]
+    assert [event.data.frames_seen for event in sink.events] == [3, 3]
+    assert (summary.frames, summary.decisions) == (60, 2)
+
+
+def test_times_are_those_of_the_clock(make: Make) -> None:
+    loop, sink = make([solid("red")], single=True)
+    summary = loop.run()
+    data = sink.events[0].data
+    # Looks at the clock: arrival, fit begun, fitted, answered, decided; a millisecond each.
+    assert (data.latency_ms.preprocess, data.latency_ms.infer, data.latency_ms.total) == (1.0, 1.0, 3.0)
+    assert data.frame_age_ms == pytest.approx(5 + 5)
+    assert summary.latency_ms["total"]
+    assert summary.latency_ms["total"].p99 == 3.0
+    assert summary.latency_ms["watch"] is None
+    assert summary.seconds > 0
+
+
+def test_an_idle_bin_costs_no_inference(make: Make) -> None:
+    loop, sink = make(scene(("", 20)))
+    summary = loop.run()
+    assert not sink.events
+    assert summary.latency_ms["infer"] is None
+    assert summary.frames == 200
+
+
+def test_max_frames_ends_and_decides_what_is_open(make: Make) -> None:
+    loop, sink = make(scene(("", 1), ("red", 5)))
+    loop.max_frames = 14  # one settled frame
+    assert loop.run().frames == 14
+    assert [event.data.frames_seen for event in sink.events] == [1]
+
+
+def test_stop_ends_after_the_frame_in_hand(make: Make) -> None:
+    loop, _ = make([solid("red")] * 5, single=True)
+    assert loop.run_once()
+    loop.stop.set()
+    assert loop.run().frames == 1
+
+
+def test_a_source_that_fails_has_its_open_deposit_decided_first(make: Make) -> None:
+    loop, sink = make(scene(("", 1), ("red", 0.4)), fails=True)
+    with pytest.raises(SourceError, match="camera is gone"):
+        loop.run()
+    assert [event.data.label for event in sink.events] == ["red"]
+    assert loop.summary().decisions == 1
+
+
+def test_a_sink_that_fails_ends_the_run(make: Make) -> None:
+    loop, _ = make([solid("red")] * 5, single=True)
+    sink = Kept(fails_at=3)
+    loop.sinks = [sink]
+    with pytest.raises(SinkError):
+        loop.run()
+    assert len(sink.events) == 2
+
+
+def test_an_engine_that_answers_nonsense_is_not_believed(make: Make) -> None:
+    class Broken:
+        def __init__(self, backend: Backend) -> None:
+            self.info = backend.info
+
+        def infer(self, batch: Pixels) -> Probabilities:
+            return np.full((1, 3), np.nan, dtype=np.float32)
+
+    loop, sink = make([solid("red")], single=True)
+    loop.backend = cast(Backend, Broken(loop.backend))
+    with pytest.raises(BackendError, match="nan"):
+        loop.run()
+    assert not sink.events
+
+
+def test_a_viewer_sees_every_frame_and_may_end_the_run(make: Make) -> None:
+    class Viewer:
+        def __init__(self) -> None:
+            self.seen: list[tuple[State, str]] = []
+
+        def show(self, frame: Frame, state: State, newest: Event | None) -> bool:
+            self.seen.append((state, newest.data.label if newest else ""))
+            return len(self.seen) < 20
+
+    loop, _ = make(scene(("", 1), ("red", 5)))
+    viewer = Viewer()
+    loop.view = viewer
+    assert loop.run().frames == 20
+    assert viewer.seen[0] == (State.EMPTY, "")
+    assert viewer.seen[10] == (State.ARRIVING, "")
+    assert viewer.seen[-1] == (State.DECIDED, "red")
+
+
+def test_timings_keep_the_newest_only() -> None:
+    timings = Timings(kept=100)
+    for value in range(1000):
+        timings.add("infer", value)
+    found = timings.percentiles()
+    assert found["infer"]
+    assert 949 < found["infer"].p50 < 950
+    assert found["preprocess"] is None
+
+
+def test_a_long_run_holds_no_more_than_a_short_one(make: Make, tmp_path: Path) -> None:
+    loop, _ = make(scene(*[("", 1), ("red", 1)] * 40))
+    loop.timings = Timings(kept=50)
+    loop.sinks = []
+    loop.run()
+    assert {len(kept) for kept in loop.timings._kept.values()} == {50}

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge.episodes import Episodes
+from edge.motion import SceneWatch, Sight, Thumbnail, WatchSettings, changed, thumbnail
+from edge.preprocess import Pixels
+from edge.scene import SceneSettings, frames, script
+
+FPS = 10.0
+
+
+class Bench:
+    """A grey bin with texture, a light, and a box that can be laid into it."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(5)
+        self.bin = self.rng.uniform(60, 140, (3, 48, 64))
+        self.watch = SceneWatch()
+        self.number = 0
+
+    def show(self, seconds: float, *, light: float = 1.0, box: int = 0, level: float = 230.0) -> list[Sight]:
+        """Show the bin for so long, with a box of `box` cells square of that level."""
+        sights = []
+        for _ in range(round(seconds * FPS)):
+            scene = self.bin.copy()
+            scene[:, 5 : 5 + box, 5 : 5 + box] = level
+            noisy = np.clip(scene * light + self.rng.normal(0, 1.0, scene.shape), 0, 255)
+            sights.append(self.watch.look(noisy.astype(np.float32), self.number / FPS))
+            self.number += 1
+        return sights
+
+
+def occupied(sights: list[Sight]) -> set[bool]:
+    return {sight.occupied for sight in sights}
+
+
+def test_a_thing_is_seen_and_its_leaving_too() -> None:
+    bench = Bench()
+    assert occupied(bench.show(2)) == {False}
+    assert occupied(bench.show(2, box=12)) == {True}
+    assert occupied(bench.show(2)) == {False}
+
+
+def test_a_speck_is_nothing() -> None:
+    bench = Bench()
+    bench.show(2)
+    assert occupied(bench.show(2, box=4)) == {False}
+
+
+@pytest.mark.parametrize("light", [0.3, 0.7, 0.9, 1.1, 1.6])
+def test_a_change_of_the_light_is_no_deposit(light: float) -> None:
+    bench = Bench()
+    bench.show(2)
+    assert occupied(bench.show(3, light=light)) == {False}
+    assert occupied(bench.show(1, light=light, box=12)) == {True}
+
+
+def test_flicker_is_no_deposit_and_no_movement() -> None:
+    bench = Bench()
+    bench.show(2)
+    sights = [sight for light in (0.8, 1.2) * 40 for sight in bench.show(1 / FPS, light=light)]
+    assert occupied(sights) == {False}
+    assert {sight.moving for sight in sights} == {False}
+
+
+def test_the_light_may_drift_all_day() -> None:
+    bench = Bench()
+    bench.show(2)
+    slope = np.linspace(0, 60, 64)  # not a change of the whole picture: one side gets the evening sun
+    before = bench.bin.copy()
+    for part in np.linspace(0, 1, 60):
+        bench.bin = before + slope * part
+        assert occupied(bench.show(1)) == {False}
+
+
+def test_the_lights_go_out_and_on_again() -> None:
+    bench = Bench()
+    bench.show(2)
+    assert occupied(bench.show(5, light=0.02)) == {False}
+    assert occupied(bench.show(5)) == {False}
+
+
+def test_resting_is_settled_and_moving_is_not() -> None:
+    bench = Bench()
+    bench.show(2)
+    falling = [sight for box in (8, 10, 12, 14, 16) for sight in bench.show(1 / FPS, box=box)]
+    assert {sight.moving for sight in falling} == {True}
+    assert [sight.moving for sight in bench.show(1, box=16)[:4]] == [True, False, False, False]
+
+
+def test_what_stays_is_absorbed_and_its_leaving_is_no_deposit() -> None:
+    bench = Bench()
+    bench.show(2)
+    settings = WatchSettings()
+    stays = bench.show(settings.absorb_seconds * 3, box=12, level=210.0)
+    gone = [sight.occupied for sight in stays].index(False) / FPS
+    assert settings.absorb_seconds < gone < settings.absorb_seconds * 2.5
+    assert not any(sight.occupied for sight in stays[round(gone * FPS) :])
+    assert occupied(bench.show(2, box=12, level=210.0)) == {False}
+    assert occupied(bench.show(5)) == {False}
+
+
+def test_a_thing_taken_away_half_absorbed_leaves_no_ghost() -> None:
+    bench = Bench()
+    bench.show(2)
+    assert occupied(bench.show(25, box=12)) == {True}
+    assert occupied(bench.show(5)) == {False}
+
+
+def test_memory_does_not_grow() -> None:
+    bench = Bench()
+    bench.show(1)
+    for number in range(20):
+        bench.bin = np.roll(bench.bin, 7, axis=2)
+        bench.show(0.3, box=10 + number)
+    assert len(bench.watch._known) <= 3
+
+
+@pytest.mark.parametrize("shape", [(1080, 1920, 3), (48, 64, 3), (7, 5, 3)])
+def test_a_thumbnail_is_small_whatever_it_is_made_from(shape: tuple[int, int, int]) -> None:
+    image: Pixels = np.full(shape, (10, 20, 30), dtype=np.uint8)
+    made = thumbnail(image)
+    assert made.shape == (3, 48, 64)
+    assert made.dtype == np.float32
+    assert made[:, 0, 0].tolist() == [10, 20, 30]
+
+
+def test_black_cells_do_not_speak_for_the_light() -> None:
+    ground: Thumbnail = np.zeros((3, 48, 64), dtype=np.float32)
+    ground[:, :10] = 120
+    assert not changed(ground + 2, ground, 20.0).any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_deposit_of_the_moving_scene_is_one_decision(seed: int) -> None:
+    settings = SceneSettings(seed=seed, deposits=6, width=160, height=120, fps=10.0)
+    watch, episodes, decided = SceneWatch(), Episodes(), []
+    for time, image in frames(settings):
+        step = episodes.step(watch.look(thumbnail(image), time))
+        if step.outcome or (step.classify and episodes.answer(np.array([0.9, 0.1], dtype=np.float32))):
+            decided.append(time)
+    truth = script(settings)
+    assert len(decided) == len(truth)
+    assert all(deposit.settles < time < deposit.gone for deposit, time in zip(truth, decided, strict=True))

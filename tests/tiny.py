@@ -1,0 +1,129 @@
+"""A real and small bundle: a graph that tells pictures by their mean colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from edge import golden
+from edge.backends import Probabilities
+from edge.bundle import Bundle, write
+from edge.manifest import Artifact, Manifest, OutputSpec, Parity, Precision, Provenance, Verdict, digest
+from edge.preprocess import InputSpec, Pixels, Resize, preprocess
+
+OPSET, IR_VERSION = 20, 10
+GAIN = 4.0
+"""Logit per unit of colour: a solid colour of the palette is answered with 0.9 or more."""
+
+COLOURS = {"blue": (255, 0, 0), "green": (0, 255, 0), "red": (0, 0, 255)}
+"""Label to BGR. Labels that are not here get colours of their own, see `colour`."""
+
+
+def make_bundle(
+    folder: Path,
+    *,
+    labels: Sequence[str] = ("blue", "green", "red"),
+    size: int = 32,
+    resize: Resize = Resize.CROP,
+    reject_threshold: float | None = None,
+    precisions: Sequence[Precision] = (Precision.FP32,),
+) -> Bundle:
+    """Write a bundle that answers a picture with the label whose colour is nearest to the picture's mean.
+
+    The graphs of all `precisions` are the same arithmetic: what differs is their name.
+    """
+    spec = InputSpec(size, size, resize)
+    graph = make_graph(labels, size)
+    files = {f"model.{precision.value}.onnx": graph for precision in precisions}
+    images = [png(solid(label, labels, size)) for label in labels]
+    answers = infer(graph, np.stack([preprocess(image, spec) for image in images]))
+    expected = {
+        f"model.{precision.value}.onnx": golden.Expected(answers, golden.TOLERANCE[precision])
+        for precision in precisions
+    }
+    parity = Parity("onnxruntime", len(images), 1.0, 1.0, 1.0, 0.0, 0.0)
+    artifacts = tuple(
+        Artifact(p, ("onnxruntime",), f"model.{p.value}.onnx", OPSET, parity, Verdict.PASS, reject_threshold)
+        for p in precisions
+    )
+    data_digest = digest(b"".join(images))
+    provenance = Provenance(
+        time="2026-01-01T00:00:00Z",
+        data_digest=data_digest,
+        split_digests={"test": data_digest},
+        seed=0,
+        model="mean-colour",
+        weights="none: the colours are written into the graph",
+        versions={"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
+    )
+    manifest = Manifest(
+        name="tiny",
+        labels=tuple(labels),
+        input=spec,
+        output=OutputSpec(temperature=1.0),
+        recommended=precisions[0],
+        files=(),
+        artifacts=artifacts,
+        provenance=provenance,
+    )
+    return write(folder, manifest, {**files, golden.GOLDEN: golden.pack(images, spec, expected)})
+
+
+def make_graph(labels: Sequence[str], size: int) -> bytes:
+    """Return the ONNX file: cast, mean over the picture, distance to every label's colour, softmax."""
+    colours = np.array([colour(label, labels) for label in labels], dtype=np.float32) / 255
+    # -|x - c|^2 without |x|^2, which softmax does not see: 2 x.c - |c|^2
+    weights, bias = GAIN * 2 * colours.T, -GAIN * (colours**2).sum(axis=1)
+    initializers = [
+        numpy_helper.from_array(np.array([1, 2], dtype=np.int64), "axes"),
+        numpy_helper.from_array(np.array(255, dtype=np.float32), "white"),
+        numpy_helper.from_array(weights.astype(np.float32), "weights"),
+        numpy_helper.from_array(bias.astype(np.float32), "bias"),
+    ]
+    nodes = [
+        helper.make_node("Cast", ["image"], ["levels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["levels", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Div", ["mean", "white"], ["colour"]),
+        helper.make_node("Gemm", ["colour", "weights", "bias"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", size, size, 3])
+    answer = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(labels)])
+    graph = helper.make_graph(nodes, "tiny", [image], [answer], initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    onnx.checker.check_model(model)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def infer(graph: bytes, batch: Pixels) -> Probabilities:
+    """Answer uint8 [n, height, width, 3] with float32 [n, classes], by ONNX Runtime itself."""
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    answers: Probabilities = session.run(["probabilities"], {"image": batch})[0]
+    return answers
+
+
+def colour(label: str, labels: Sequence[str]) -> tuple[int, int, int]:
+    """Return the label's BGR: its own for blue, green and red, else one from the corners of the colour cube."""
+    if set(labels) <= set(COLOURS):
+        return COLOURS[label]
+    number = list(labels).index(label)
+    if number >= 8:
+        return (number * 5, 128, 128)
+    return (255 * (number & 1), 255 * (number >> 1 & 1), 255 * (number >> 2 & 1))
+
+
+def solid(label: str, labels: Sequence[str] = tuple(COLOURS), size: int = 32) -> Pixels:
+    """Return a picture that is nothing but the label's colour: uint8 [size, size, 3], BGR."""
+    return np.full((size, size, 3), colour(label, labels), dtype=np.uint8)
+
+
+def png(image: Pixels) -> bytes:
+    """Encode without loss."""
+    return cv2.imencode(".png", image)[1].tobytes()

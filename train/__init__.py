@@ -1,0 +1,1 @@
+"""From photos to weights: data set, training, report of a run."""
