@@ -1,0 +1,85 @@
+"""The photos of a run, found again and known by their digests."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.errors import DataError
+from edge.images import Role, list_photos
+from train.split import Split
+
+DIGEST_BYTES = 8
+"""Of each photo's SHA-256 that travel in the bundle: enough to know a photo again among billions."""
+
+
+@dataclass(frozen=True)
+class TestPhoto:
+    """A photo that judges, as it came from the disk."""
+
+    data: bytes
+    target: int
+    """Index of the label."""
+
+
+class TestPhotos(Sequence[TestPhoto]):
+    """The test photos of a run, each read and verified when it is asked for."""
+
+    __test__ = False  # for pytest: these are photos, no tests
+
+    def __init__(self, split: Split, root: Path) -> None:
+        self._entries = split.roles[Role.TEST]
+        self._labels = split.labels
+        self._root = root
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: int) -> TestPhoto:  # type: ignore[override]
+        entry = self._entries[index]
+        try:
+            data = (self._root / entry.file).read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"test photo {entry.file} is not in {self._root} ({error.strerror}); "
+                "name the data the run was trained on with --data"
+            ) from error
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise DataError(f"test photo {entry.file} has changed since training; name the old data with --data")
+        return TestPhoto(data, self._labels.index(entry.label))
+
+
+def open_test_photos(split: Split, data: Path | None, cache: Path) -> TestPhotos:
+    """Find the run's test photos in `data`, or where the run recorded them.
+
+    Raises DataError where the data is not there.
+    """
+    place = data or Path(split.data)
+    try:
+        root = list_photos(place, cache).root
+    except DataError as error:
+        raise DataError(f"the run's photos are not at hand: {error}; name them with --data") from error
+    return TestPhotos(split, root)
+
+
+def pack_digests(split: Split) -> bytes:
+    """Return split.npz: for each role the first 8 bytes of its photos' SHA-256, uint8 [photos, 8]."""
+    arrays: dict[str, npt.NDArray[np.uint8]] = {}
+    for role in Role:
+        digests = b"".join(bytes.fromhex(one.sha256)[:DIGEST_BYTES] for one in split.roles[role])
+        arrays[role.value] = np.frombuffer(digests, dtype=np.uint8).reshape(-1, DIGEST_BYTES)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def spread(photos: TestPhotos, count: int) -> Iterator[TestPhoto]:
+    """Choose `count` photos evenly over the test photos, which are in order of class."""
+    for index in sorted({round(step) for step in np.linspace(0, len(photos) - 1, count)}):
+        yield photos[index]

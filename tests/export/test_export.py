@@ -1,0 +1,187 @@
+"""From a run to a bundle, in this process and as a command."""
+
+import io
+import json
+import pickle
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from edge.bundle import load
+from edge.errors import DataError, ExportError
+from edge.images import Role
+from edge.manifest import Precision, Verdict
+from export import run as exporting
+from export.run import export
+from tests.conftest import TinyRun
+from tests.made import BIN, command, one_line_error, pack
+from train import checkpoint
+from train.split import read_split
+
+
+def test_the_bundle_holds_all_that_is_promised(tiny_run: TinyRun) -> None:
+    bundle = load(tiny_run.bundle)
+    manifest = bundle.manifest
+    assert set(bundle.contents) == {
+        *("model.fp32.onnx", "model.fp16.onnx", "golden.npz", "labels.txt", "parity.json", "split.npz")
+    }
+    assert manifest.labels == ("bars", "disc", "ring")
+    assert (manifest.input.height, manifest.input.resize_short) == (32, 37)
+    assert manifest.recommended is Precision.FP32
+    for artifact in manifest.artifacts:
+        assert artifact.verdict is Verdict.PASS
+        assert artifact.parity.images == 18
+        assert artifact.parity.agreement == 1.0
+    assert manifest.artifacts[0].parity.max_difference <= 1e-4
+    trained = json.loads((tiny_run.run / "metrics.json").read_text())
+    assert manifest.artifacts[0].parity.accuracy == trained["accuracy"]
+    assert manifest.output.temperature == trained["temperature"]
+    split = read_split(tiny_run.run / "split.json")
+    assert manifest.provenance.data_digest == split.data_digest
+    assert manifest.provenance.split_digests["test"] == split.digest(Role.TEST)
+
+
+def test_the_golden_images_are_photos_as_they_came_from_the_disk(tiny_run: TinyRun) -> None:
+    photos = {path.read_bytes() for path in tiny_run.data.rglob("*.jpg")}
+    with np.load(io.BytesIO(load(tiny_run.bundle).read("golden.npz")), allow_pickle=False) as golden:
+        assert golden["tensors"].shape == (8, 32, 32, 3)
+        assert all(golden[f"image_{number}"].tobytes() in photos for number in range(8))
+
+
+def test_a_graph_that_answers_otherwise_fails_and_is_marked(
+    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A planted fault: the head's weights negated in the half-precision graph."""
+    honest = exporting.to_fp16
+
+    def spoiled(model: onnx.ModelProto) -> onnx.ModelProto:
+        half = honest(model)
+        for tensor in half.graph.initializer:
+            if tensor.name.endswith("fc.weight"):
+                values = onnx.numpy_helper.to_array(tensor)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(-values, tensor.name))
+        return half
+
+    monkeypatch.setattr(exporting, "to_fp16", spoiled)
+    exported = export(tiny_run.run, tmp_path / "bundle", (Precision.FP16,), tiny_run.cache)
+    assert not exported.passed
+    verdicts = {one.precision: one.verdict for one in load(tmp_path / "bundle").manifest.artifacts}
+    assert verdicts == {Precision.FP32: Verdict.PASS, Precision.FP16: Verdict.FAIL}
+
+
+def test_the_command_prints_a_table_and_takes_the_newest_run(tiny_run: TinyRun, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run.run, tmp_path / "runs" / "old", ignore=shutil.ignore_patterns("bundle"))
+    done = command("edge-export", "--fp16", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("PASS") == 2
+    assert "100.00%" in done.stdout
+    assert load(tmp_path / "runs" / "old" / "bundle").manifest.name == "old"
+    again = command("edge-export", "--fp16", cwd=tmp_path)
+    one_line_error(again, "edge-export", "exists", "-o")
+
+
+def test_json_holds_what_the_contract_names(tiny_run: TinyRun, tmp_path: Path) -> None:
+    done = command("edge-export", tiny_run.run, "-o", tmp_path / "bundle", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["bundle"] == str(tmp_path / "bundle")
+    assert set(result["artifacts"][0]) >= {"precision", "runtimes", "file", "bytes"}
+    assert set(result["parity"][0]) >= {
+        *("file", "precision", "backend", "images", "agreement", "accuracy", "reference_accuracy"),
+        *("max_difference", "verdict"),
+    }
+    assert [row["precision"] for row in result["parity"]] == ["fp32"]
+
+
+def test_edge_eval_on_the_test_photos_gives_pytorchs_accuracy_exactly(tiny_run: TinyRun, tmp_path: Path) -> None:
+    for one in read_split(tiny_run.run / "split.json").roles[Role.TEST]:
+        target = tmp_path / "photos" / one.file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tiny_run.data / one.file, target)
+    done = command("edge-eval", tiny_run.bundle, tmp_path / "photos", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    trained = json.loads((tiny_run.run / "metrics.json").read_text())
+    assert (result["images"], result["accuracy"]) == (18, trained["accuracy"])
+    assert result["confusion"] == trained["confusion"]
+
+
+def test_edge_eval_leaves_out_what_trained_the_model(tiny_run: TinyRun) -> None:
+    done = command("edge-eval", tiny_run.bundle, tiny_run.data, "--json")
+    result = json.loads(done.stdout)
+    assert (result["images"], result["trained_on"], result["validated_on"]) == (36, 84, 18)
+
+
+def test_photos_that_have_moved_are_named_with_data(tiny_run: TinyRun, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(tiny_run.run, moved, ignore=shutil.ignore_patterns("bundle"))
+    text = (moved / "split.json").read_text()
+    (moved / "split.json").write_text(text.replace(str(tiny_run.data), str(tmp_path / "gone")))
+    with pytest.raises(DataError, match=r"not at hand.*--data"):
+        export(moved, None, (), tmp_path)
+    archive = pack(tiny_run.data, tmp_path / "photos.zip")
+    assert export(moved, None, (), tmp_path / "cache", data=archive).passed
+
+
+def test_photos_that_have_changed_are_refused(tiny_run: TinyRun, tmp_path: Path) -> None:
+    other = tmp_path / "photos"
+    shutil.copytree(tiny_run.data, other)
+    first = read_split(tiny_run.run / "split.json").roles[Role.TEST][0].file
+    with (other / first).open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(DataError, match=f"{first} has changed"):
+        export(tiny_run.run, tmp_path / "bundle", (), tmp_path, data=other)
+    assert not (tmp_path / "bundle").exists()
+
+
+class _Code:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("code ran",))
+
+
+def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(
+    tiny_run: TinyRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(tiny_run.run, tmp_path / "run", ignore=shutil.ignore_patterns("bundle"))
+    (tmp_path / "run" / checkpoint.BEST).write_bytes(pickle.dumps(_Code()))
+    with pytest.raises(ExportError, match="no checkpoint of plain tensors"):
+        export(tmp_path / "run", None, (), tmp_path)
+    assert "code ran" not in capsys.readouterr().out
+
+
+def test_labels_that_do_not_match_the_head_are_refused(tiny_run: TinyRun, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run.run, tmp_path / "run", ignore=shutil.ignore_patterns("bundle"))
+    path = tmp_path / "run" / checkpoint.BEST
+    content = torch.load(path, weights_only=True)
+    content["about"]["labels"] = ["bars", "disc"]
+    torch.save(content, path)
+    with pytest.raises(ExportError, match="contradicts itself"):
+        export(tmp_path / "run", None, (), tmp_path)
+
+
+@pytest.mark.parametrize("option", ["--int8", "--tensorrt"])
+def test_what_a_later_release_brings_is_an_unknown_option(option: str, tmp_path: Path) -> None:
+    one_line_error(command("edge-export", option, cwd=tmp_path), "edge-export", option)
+
+
+def test_no_run_is_one_sentence(tmp_path: Path) -> None:
+    one_line_error(command("edge-export", cwd=tmp_path), "edge-export", "no run below", "edge-train")
+    one_line_error(command("edge-export", tmp_path, cwd=tmp_path), "edge-export", "best.pt", "can't be read")
+
+
+def test_a_full_disk_leaves_no_half_bundle(tiny_run: TinyRun, tmp_path: Path) -> None:
+    """A limit on file size is a disk that refuses in the middle: 100 blocks of 1024 bytes."""
+    script = f'ulimit -f 100; exec "{BIN / "edge-export"}" "$@"'
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", str(tiny_run.run), "-o", str(tmp_path / "bundle")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    one_line_error(done, "edge-export", "can't be written")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import base64
+import csv
+import math
+import re
+from dataclasses import astuple, replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge.intervals import wilson
+from edge.scores import Scores, score
+from train.report.figures import draw_results
+from train.report.page import Page, write_page
+from train.report.rows import EpochRow, best_epoch, write_csv
+
+NAN = float("nan")
+HEADER = "epoch,phase,seconds,images_per_second,learning_rate,train_loss,train_accuracy,val_loss,val_accuracy"
+
+
+def row(epoch: int, val_accuracy: float = 0.5, val_loss: float = 1.0, phase: str = "all") -> EpochRow:
+    return EpochRow(epoch, phase, 12.34567, 1 / 3, 1e-4 / 3, 0.1 + 0.2, 0.875, val_loss, val_accuracy)
+
+
+def scores(labels: tuple[str, ...] = ("glass", "paper", "trash")) -> Scores:
+    """10 photos: 8 right, two of paper taken for glass; no photo of the last class."""
+    truth = np.array([0] * 4 + [1] * 6)
+    answers = np.array([0] * 6 + [1] * 4)
+    return score(truth, np.eye(len(labels), dtype=np.float32)[answers], labels)
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Page:
+    figures = []
+    for name, size in (("matrix", (50, 40)), ("results", (900, 60))):
+        Image.new("RGB", size, "teal").save(tmp_path / f"{name}.png")
+        figures.append((f"The {name}", tmp_path / f"{name}.png"))
+    return Page(
+        title="Waste",
+        command="edge-train data -o runs/waste",
+        facts=(("model", "mobilenet_v2"), ("seed", "7")),
+        scores=scores(),
+        best_epoch=2,
+        findings=("2 files were skipped.",),
+        rows=(row(1, 0.5, phase="head"), row(2, 0.9), row(3, 0.8)),
+        figures=tuple(figures),
+    )
+
+
+def write(page: Page, tmp_path: Path) -> str:
+    write_page(tmp_path / "report.html", page)
+    return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes, and all text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += f"{data} "
+
+
+class TestRows:
+    def test_csv_has_the_header_and_gives_back_every_digit(self, tmp_path: Path) -> None:
+        rows = [row(1, phase="head"), row(2, val_loss=NAN)]
+        write_csv(tmp_path / "results.csv", rows)
+        text = (tmp_path / "results.csv").read_bytes().decode()
+        assert text.splitlines()[0] == HEADER
+        assert "\r" not in text
+        read = [
+            EpochRow(int(epoch), phase, *map(float, numbers))
+            for epoch, phase, *numbers in list(csv.reader(text.splitlines()))[1:]
+        ]
+        assert read[0] == rows[0]
+        assert astuple(read[1])[:-2] == astuple(rows[1])[:-2]
+        assert math.isnan(read[1].val_loss)
+
+    def test_best_epoch(self) -> None:
+        assert best_epoch([row(1, 0.5), row(2, 0.9), row(3, 0.8)]) == 2
+        assert best_epoch([row(1, 0.9, 0.5), row(2, 0.9, 0.4), row(3, 0.9, 0.4)]) == 2
+        assert best_epoch([row(1, NAN), row(2, 0.1, NAN), row(3, 0.1, 5.0)]) == 3
+
+
+class TestDrawResults:
+    @pytest.mark.parametrize(
+        "rows",
+        [
+            [row(1)],
+            [row(1, phase="head")],
+            [row(1, phase="head"), row(2, 0.9), row(3, 0.7)],
+            [row(1, NAN, NAN), row(2, NAN, NAN)],
+            [replace(row(1), learning_rate=0.0)],
+            [row(epoch) for epoch in range(1, 101)],
+        ],
+        ids=["one", "head only", "both phases", "diverged", "no learning rate", "many"],
+    )
+    def test_draws(self, rows: list[EpochRow], tmp_path: Path) -> None:
+        draw_results(rows, tmp_path / "results.png")
+        with Image.open(tmp_path / "results.png") as image:
+            assert image.format == "PNG"
+            assert image.size == (1320, 840)
+            assert len(set(image.convert("RGB").resize((300, 200)).tobytes())) > 20
+
+    def test_marks_the_best_epoch_and_the_end_of_the_frozen_phase(self, tmp_path: Path) -> None:
+        def pixels(phase: str) -> np.ndarray:
+            draw_results([row(1, 0.2, phase=phase), row(2, 0.9)], tmp_path / "r.png")
+            return np.asarray(Image.open(tmp_path / "r.png").convert("RGB")).astype(int)
+
+        orange = np.abs(pixels("all") - [0xD9, 0x77, 0x06]).sum(axis=2) < 30
+        assert orange[:420, 660:].sum() > 50, "the accuracy panel has the mark"
+        assert orange[:, :660].sum() == orange[420:].sum() == 0
+        assert (pixels("all") != pixels("head")).any()
+
+
+class TestPage:
+    def test_says_the_numbers(self, page: Page, tmp_path: Path) -> None:
+        text = " ".join(Elements(write(page, tmp_path)).text.split())
+        low, high = wilson(8, 10)
+        assert f"Test accuracy 80.0 % 95 % interval: {100 * low:.1f} to {100 * high:.1f} %" in text
+        assert "Best epoch 2 of 3" in text
+        low, high = wilson(4, 6)
+        assert f"66.7 {100 * low:.1f} to {100 * high:.1f}" in text, "recall of paper"
+        assert "paper taken for glass (2)." in text
+        assert "2 files were skipped." in text
+        assert page.command in text
+
+    def test_parts_come_in_order(self, page: Page, tmp_path: Path) -> None:
+        text = Elements(write(page, tmp_path)).text
+        parts = ["Test accuracy", "Classes", "The matrix", "The results", "2 files", "Epochs", page.command]
+        places = [text.index(part) for part in parts]
+        assert places == sorted(places)
+
+    def test_class_without_photos_has_no_figures(self, page: Page, tmp_path: Path) -> None:
+        html = write(page, tmp_path)
+        line = html[html.index("trash</td>") :].split("</tr>")[0]
+        assert re.findall(r"<td>(.*?)</td>", line) == ["\N{EN DASH}"] * 3 + ["0"]
+
+    def test_only_the_best_epoch_is_shaded(self, page: Page, tmp_path: Path) -> None:
+        assert re.findall(r'class="best"><td>(\d+)', write(page, tmp_path)) == ["2"]
+
+    def test_escapes_every_text(self, page: Page, tmp_path: Path) -> None:
+        nasty = "<b>&\"'"
+        html = write(
+            replace(
+                page,
+                title=nasty,
+                command=nasty,
+                facts=((nasty, nasty),),
+                scores=scores((nasty, "paper", "trash")),
+                findings=(nasty,),
+                rows=(row(1, phase=nasty),),
+                figures=((nasty, page.figures[0][1]),),
+            ),
+            tmp_path,
+        )
+        assert "<b>&" not in html
+        assert html.count("&lt;b&gt;&amp;&#34;&#39;") == 11
+        assert ("img", nasty) in [(tag, attributes.get("alt")) for tag, attributes in Elements(html).found]
+
+    def test_takes_a_file_name_that_is_no_text(self, page: Page, tmp_path: Path) -> None:
+        assert "glass?.jpg" in write(replace(page, findings=("glass\udcff.jpg",)), tmp_path)
+
+    def test_holds_every_figure_whole(self, page: Page, tmp_path: Path) -> None:
+        images = [attributes for tag, attributes in Elements(write(page, tmp_path)).found if tag == "img"]
+        assert [image["alt"] for image in images] == ["The matrix", "The results"]
+        for image, (_, file) in zip(images, page.figures, strict=True):
+            kind, _, data = (image["src"] or "").partition(",")
+            assert kind == "data:image/png;base64"
+            assert base64.b64decode(data) == file.read_bytes()
+
+    def test_asks_nothing_of_others(self, page: Page, tmp_path: Path) -> None:
+        html = write(page, tmp_path)
+        for tag, attributes in Elements(html).found:
+            assert tag not in {"script", "iframe", "object", "embed", "base"}
+            assert not [name for name in attributes if name.startswith("on")]
+            for name in {"src", "href", "srcset", "action"} & set(attributes):
+                assert (attributes[name] or "").startswith("data:"), (tag, name)
+        assert "@import" not in html
+        assert "url(" not in html
+        assert "://" not in html
+
+    def test_does_without_what_is_missing(self, page: Page, tmp_path: Path) -> None:
+        text = Elements(write(replace(page, findings=(), figures=(), rows=(), facts=()), tmp_path)).text
+        assert "Pictures" not in text
+        assert "Nothing to report." in text
+
+    def test_missing_figure_leaves_no_page(self, page: Page, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match=r"gone\.png"):
+            write_page(tmp_path / "report.html", replace(page, figures=(("gone", tmp_path / "gone.png"),)))
+        assert not (tmp_path / "report.html").exists()

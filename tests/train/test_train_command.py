@@ -1,0 +1,197 @@
+"""edge-train as a user runs it: what it writes, and what it says to bad input."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.made import BIN, command, one_line_error, pack, write_photos
+from train import checkpoint
+
+QUICK = ("--model", "resnet18", "--weights", "none", "--img-size", "32", "--epochs", "1", "--batch-size", "16")
+
+
+def test_a_zip_becomes_a_run_and_a_bundle_in_a_folder_with_names_like_ours(tmp_path: Path) -> None:
+    """The user's own train.py, export.py and edge/ do not get in the way."""
+    for name in ("train.py", "export.py"):
+        (tmp_path / name).write_text("raise SystemExit('the wrong module')")
+    (tmp_path / "edge").mkdir()
+    (tmp_path / "edge" / "__init__.py").write_text("raise SystemExit('the wrong module')")
+    pack(write_photos(tmp_path / "photos", 8), tmp_path / "photos.zip")
+    done = command("edge-train", "photos.zip", *QUICK, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["run"] == "runs/photos-resnet18"
+    assert set(result["test"]) >= {"accuracy", "macro_f1"}
+    assert "epoch 1/1" in done.stderr
+    exported = command("edge-export", cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    # A second training gets a name of its own.
+    again = command("edge-train", "photos.zip", *QUICK, cwd=tmp_path)
+    assert "runs/photos-resnet18-2/report.html" in again.stdout
+    assert "recall" in again.stdout
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photos(tmp_path_factory.mktemp("photos") / "photos", 12)
+
+
+def _refused(tmp_path: Path, data: Path, *words: str, options: tuple[str, ...] = ()) -> None:
+    done = command("edge-train", data, *QUICK, "-o", tmp_path / "run", *options)
+    one_line_error(done, "edge-train", *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    _refused(tmp_path, tmp_path / "empty", "no images", "class/*.jpg")
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    _refused(tmp_path, tmp_path / "nowhere", "does not exist")
+
+
+def test_one_class(tmp_path: Path) -> None:
+    _refused(tmp_path, write_photos(tmp_path / "photos", 5, kinds=("disc",)), "one class (disc)", "at least 2")
+
+
+def test_a_class_with_one_image(tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "photos", 5)
+    _refused(tmp_path, write_photos(data, 1, kinds=("lonely",)), "'lonely' has 1", "at least 3")
+
+
+def test_a_truncated_photo_is_named_skipped_and_counted(tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "photos", 12)
+    broken = data / "ring" / "ring_0.jpg"
+    broken.write_bytes(broken.read_bytes()[:-300])
+    done = command("edge-train", data, *QUICK, "-o", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "1 photos can't be read and were left out" in done.stderr
+    assert "left out ring/ring_0.jpg" in done.stderr
+    assert "ring/ring_0.jpg" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_over_five_per_cent_broken(tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "photos", 10)
+    for number in range(2):
+        (data / "ring" / f"ring_{number}.jpg").write_bytes(b"GIF89a")
+    _refused(tmp_path, data, "2 of 30 photos can't be read", "ring/ring_0.jpg")
+
+
+def test_a_zip_that_climbs_out(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as file:
+        file.writestr("../../outside.jpg", b"x")
+    _refused(tmp_path, tmp_path / "evil.zip", "climbs out")
+    assert not (tmp_path.parent / "outside.jpg").exists()
+
+
+def test_a_zip_that_is_a_bomb(tmp_path: Path) -> None:
+    with (
+        zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as file,
+        file.open("a/1.bmp", "w") as one,
+    ):
+        for _ in range(300):
+            one.write(bytes(1024 * 1024))
+    _refused(tmp_path, tmp_path / "bomb.zip", "would unpack from")
+
+
+def test_an_unknown_model_offers_the_nearest(tmp_path: Path, photos: Path) -> None:
+    _refused(tmp_path, photos, "unknown model 'resnet-50'", "resnet50", options=("--model", "resnet-50"))
+
+
+def test_a_device_that_is_not_there(tmp_path: Path, photos: Path) -> None:
+    done = command(
+        "edge-train", photos, *QUICK, "-o", tmp_path / "run", "--device", "cuda", env={"CUDA_VISIBLE_DEVICES": ""}
+    )
+    one_line_error(done, "edge-train", "device cuda can't be had", "--device cpu")
+    done = command("edge-train", photos, *QUICK, "-o", tmp_path / "run", "--device", "tpu")
+    one_line_error(done, "edge-train", "unknown device 'tpu'")
+
+
+def test_an_output_folder_that_exists_is_left_alone(tmp_path: Path, photos: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "precious.txt").write_text("mine")
+    done = command("edge-train", photos, *QUICK, "-o", tmp_path / "run")
+    one_line_error(done, "edge-train", "exists", "-o")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["precious.txt"]
+
+
+def test_an_unknown_option_is_one_line(tmp_path: Path, photos: Path) -> None:
+    one_line_error(command("edge-train", photos, "--epoch", "3"), "edge-train", "--epoch")
+    one_line_error(command("edge-train"), "edge-train", "DATA")
+
+
+def test_help_has_an_example() -> None:
+    done = command("edge-train", "--help")
+    assert done.returncode == 0
+    assert "Example: edge-train" in done.stdout
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_the_best_weights_and_names_them(tmp_path: Path, photos: Path, signum: int) -> None:
+    run = tmp_path / "run"
+    options = (
+        "--model",
+        "resnet18",
+        "--weights",
+        "none",
+        "--img-size",
+        "32",
+        "--epochs",
+        "500",
+        "--patience",
+        "0",
+    )
+    process = subprocess.Popen(
+        [str(BIN / "edge-train"), str(photos), *options, "-o", str(run)], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (run / checkpoint.BEST).is_file() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(1)
+        process.send_signal(signum)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signum
+    assert "Traceback" not in said
+    assert f"the best weights so far are kept in {run / checkpoint.BEST}" in said.splitlines()[-1]
+    checkpoint.load(run / checkpoint.BEST)
+    assert not list(run.rglob(".*"))
+
+
+@pytest.mark.parametrize("after", ["start", "first epoch"])
+def test_a_full_disk_is_one_sentence_and_the_best_so_far_stays(tmp_path: Path, photos: Path, after: str) -> None:
+    """A real file system that is full: a tmpfs of 60 MB, where a checkpoint of ResNet-18 takes 45 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    size = "60m" if after == "first epoch" else "20m"
+    if (
+        os.geteuid()
+        or not shutil.which("mount")
+        or _run("mount", "-t", "tmpfs", "-o", f"size={size}", "none", disk)
+    ):
+        pytest.skip("mounting a small file system takes root")
+    try:
+        done = command("edge-train", photos, *QUICK, "-o", disk / "run")
+        one_line_error(done, "edge-train", "No space left on device")
+        assert not list(disk.rglob(".*"))
+        kept = disk / "run" / checkpoint.LAST
+        if after == "first epoch":
+            checkpoint.load(kept)
+        else:
+            assert not kept.exists()
+    finally:
+        _run("umount", disk)
+
+
+def _run(*words: str | Path) -> int:
+    return subprocess.run([*map(str, words)], capture_output=True, check=False).returncode

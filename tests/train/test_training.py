@@ -1,0 +1,185 @@
+"""The training itself, in this process, on made photos."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from edge.errors import TrainError
+from edge.images import Role, list_photos
+from edge.preprocess import preprocess
+from export.photos import TestPhotos
+from tests.conftest import TinyRun
+from tests.made import KINDS, write_photos
+from train import checkpoint
+from train.backbone import make_classifier
+from train.fit import fit
+from train.photos import LabelledFile
+from train.recipe import Amp, Optimizer, Recipe
+from train.run import newest_run, next_run, train
+from train.split import read_split
+
+QUICK = Recipe(model="resnet18", weights="none", img_size=32, epochs=2, batch_size=16)
+RUN_FILES = [
+    "args.yaml",
+    "results.csv",
+    "results.png",
+    "confusion_matrix.png",
+    "confusion_matrix_normalized.png",
+    "predictions.png",
+    "labels.txt",
+    "metrics.json",
+    "report.html",
+    "weights/best.pt",
+    "weights/last.pt",
+    "split.json",
+]
+
+
+def _files(data: Path) -> list[LabelledFile]:
+    return [LabelledFile(path, KINDS.index(path.parent.name)) for path in sorted(data.rglob("*.jpg"))]
+
+
+def _rows(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "results.csv").read_text().splitlines()))
+
+
+def test_the_run_folder_holds_all_that_is_promised(tiny_run: TinyRun) -> None:
+    for name in RUN_FILES:
+        assert (tiny_run.run / name).stat().st_size > 0, name
+    rows = _rows(tiny_run.run)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    metrics = json.loads((tiny_run.run / "metrics.json").read_text())
+    assert metrics["images"] == 18
+    assert np.sum(metrics["confusion"]) == 18
+    assert set(metrics["per_class"]) == set(KINDS)
+    assert metrics["temperature"] > 0
+    assert max(float(row["val_accuracy"]) for row in rows) == pytest.approx(metrics["val_accuracy"])
+    assert yaml.safe_load((tiny_run.run / "args.yaml").read_text())["model"] == "resnet18"
+    assert (tiny_run.run / "labels.txt").read_text().split() == list(KINDS)
+    for name in ("results.png", "confusion_matrix.png", "confusion_matrix_normalized.png", "predictions.png"):
+        assert cv2.imread(str(tiny_run.run / name)) is not None
+
+
+def test_the_network_learned_something(tiny_run: TinyRun) -> None:
+    assert json.loads((tiny_run.run / "metrics.json").read_text())["accuracy"] >= 0.7
+
+
+def test_the_written_accuracy_is_that_of_the_best_weights_on_the_test_photos(tiny_run: TinyRun) -> None:
+    """Judged anew from the files alone, photo by photo."""
+    classifier, about = checkpoint.load(tiny_run.run / checkpoint.BEST)
+    photos = TestPhotos(read_split(tiny_run.run / "split.json"), list_photos(tiny_run.data, tiny_run.cache).root)
+    right = 0
+    with torch.inference_mode():
+        for photo in photos:
+            tensor = torch.from_numpy(preprocess(photo.data, about.input)[None])
+            right += int(classifier(tensor).argmax()) == photo.target
+    assert json.loads((tiny_run.run / "metrics.json").read_text())["accuracy"] == right / len(photos)
+
+
+def test_a_frozen_backbone_is_frozen_to_the_bit(tmp_path: Path) -> None:
+    """Weights and BatchNorm statistics: the first phase changes the head and nothing else."""
+    files = _files(write_photos(tmp_path / "photos", 12))
+    recipe = replace(QUICK, weights="somebody's", epochs=2, frozen_epochs=1)
+    classifier = make_classifier("resnet18", 3)
+    before = {key: value.clone() for key, value in classifier.backbone.state_dict().items()}
+    kept: list[dict[str, torch.Tensor]] = []
+
+    def about(epoch: int, accuracy: float) -> checkpoint.About:
+        kept.append({key: value.clone() for key, value in classifier.backbone.state_dict().items()})
+        return checkpoint.About("resnet18", KINDS, recipe.input, epoch, accuracy, 0, "none", 1.0, {})
+
+    (tmp_path / "run" / "weights").mkdir(parents=True)
+    fit(classifier, files, files, recipe, tmp_path / "run", about, torch.device("cpu"), 0)
+    after_head, after_all = kept
+    changed = [key for key, value in before.items() if not torch.equal(value, after_head[key])]
+    assert changed == ["fc.weight", "fc.bias"]
+    assert not torch.equal(after_all["layer4.0.conv1.weight"], before["layer4.0.conv1.weight"])
+    assert not torch.equal(after_all["bn1.running_mean"], before["bn1.running_mean"])
+
+
+@pytest.mark.parametrize("optimizer", list(Optimizer))
+def test_every_optimizer_brings_the_loss_down(tmp_path: Path, optimizer: Optimizer) -> None:
+    data = write_photos(tmp_path / "photos", 12)
+    recipe = replace(QUICK, optimizer=optimizer, epochs=3, lr=0.02 if optimizer is Optimizer.SGD else 2e-3)
+    train(data, tmp_path / "run", recipe, torch.device("cpu"), tmp_path)
+    losses = [float(row["train_loss"]) for row in _rows(tmp_path / "run")]
+    assert losses[-1] < losses[0]
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "photos", 8)
+    states = []
+    for name in ("a", "b"):
+        train(data, tmp_path / name, replace(QUICK, amp=Amp.OFF), torch.device("cpu"), tmp_path)
+        states.append(torch.load(tmp_path / name / checkpoint.LAST, weights_only=True)["weights"])
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_best(tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "photos", 8)
+    with pytest.raises(TrainError, match=r"loss is not a number in epoch \d+: lower --lr"):
+        train(data, tmp_path / "run", replace(QUICK, lr=1e30, epochs=4), torch.device("cpu"), tmp_path)
+
+
+def test_patience_ends_a_training_that_no_longer_gains(tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "photos", 8)
+    trained = train(
+        data, tmp_path / "run", replace(QUICK, lr=1e-9, epochs=30, patience=2), torch.device("cpu"), tmp_path
+    )
+    rows = (tmp_path / "run" / "results.csv").read_text().splitlines()
+    assert len(rows) < 20
+    assert trained.best_epoch < len(rows)
+
+
+def test_the_best_epoch_is_what_best_pt_holds(tiny_run: TinyRun) -> None:
+    rows = _rows(tiny_run.run)
+    _, about = checkpoint.load(tiny_run.run / checkpoint.BEST)
+    best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
+    assert about.epoch == int(best["epoch"])
+
+
+def test_progress_draws_a_bar_over_the_whole_training_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    train(write_photos(tmp_path / "p", 8), tmp_path / "run", QUICK, torch.device("cpu"), tmp_path)
+    shown = screen.getvalue()
+    assert "loss" in shown
+    assert "img/s" in shown
+    assert "epoch 2/2" in shown
+
+
+def test_runs_are_numbered_and_the_newest_is_found(tmp_path: Path) -> None:
+    first = next_run(Path("photos.zip"), "resnet18", tmp_path)
+    assert first == tmp_path / "photos-resnet18"
+    with pytest.raises(TrainError, match="no run below"):
+        newest_run(tmp_path)
+    for number, run in enumerate((first, tmp_path / "photos-resnet18-2")):
+        assert next_run(Path("photos.zip"), "resnet18", tmp_path) == run
+        (run / "weights").mkdir(parents=True)
+        (run / "weights/best.pt").write_bytes(b"")
+        os.utime(run / "weights/best.pt", ns=(number, number))
+    assert newest_run(tmp_path) == tmp_path / "photos-resnet18-2"
+
+
+def test_the_split_that_was_used_is_kept_with_digests(tiny_run: TinyRun) -> None:
+    split = read_split(tiny_run.run / "split.json")
+    for role in Role:
+        for one in split.roles[role]:
+            assert hashlib.sha256((tiny_run.data / one.file).read_bytes()).hexdigest() == one.sha256

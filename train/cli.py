@@ -1,0 +1,129 @@
+"""edge-train."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge.cli.app import (
+    Interrupted,
+    cache_folder,
+    note,
+    progress_bar,
+    run,
+    say,
+    say_json,
+    say_scores,
+    shared_options,
+)
+from edge.preprocess import Resize
+from train.recipe import Amp, Optimizer, Recipe
+
+DEFAULT = Recipe()
+
+
+@click.command(
+    epilog="Example: edge-train photos.zip --model mobilenet_v2 --epochs 12",
+    context_settings={"show_default": True, "help_option_names": ["-h", "--help"]},
+)
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder.  [default: runs/NAME]")
+@click.option("--model", default=DEFAULT.model, help="mobilenet_v2, resnet18, resnet34 or resnet50.")
+@click.option(
+    "--weights", default=DEFAULT.weights, help="imagenet, none, a torchvision enum name, a file, or a run folder."
+)
+@click.option("--epochs", type=click.IntRange(1), default=DEFAULT.epochs)
+@click.option(
+    "--frozen-epochs", type=click.IntRange(0), default=DEFAULT.frozen_epochs, help="Of these, for the head alone."
+)
+@click.option(
+    "--img-size", type=click.IntRange(32, 1024), default=DEFAULT.img_size, help="Side of the input, pixels."
+)
+@click.option("--resize", type=click.Choice([kind.value for kind in Resize]), default=DEFAULT.resize.value)
+@click.option("--batch-size", type=click.IntRange(2), default=DEFAULT.batch_size)
+@click.option(
+    "--optimizer", type=click.Choice([kind.value for kind in Optimizer]), default=DEFAULT.optimizer.value
+)
+@click.option("--lr", type=click.FloatRange(0, min_open=True), default=DEFAULT.lr, help="Peak, of the head.")
+@click.option(
+    "--patience",
+    type=click.IntRange(0),
+    default=DEFAULT.patience,
+    help="Epochs without improvement that end training; 0: never.",
+)
+@click.option("--seed", type=click.IntRange(0), default=DEFAULT.seed)
+@click.option(
+    "--amp", type=click.Choice([kind.value for kind in Amp]), default=DEFAULT.amp.value, help="bf16 autocast."
+)
+@click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
+@click.option("--workers", type=click.IntRange(0), help="Processes that load photos.  [default: by the machine]")
+@shared_options
+def command(
+    data: Path, output: Path | None, device: str, workers: int | None, as_json: bool, **options: Any
+) -> None:
+    """Fine-tune a backbone on DATA, a folder or .zip of class folders."""
+    from train.device import choose_device  # noqa: PLC0415  torch is heavy: --help must not wait for it
+    from train.run import next_run, train  # noqa: PLC0415
+
+    recipe = Recipe(
+        **{
+            **options,
+            "resize": Resize(options["resize"]),
+            "optimizer": Optimizer(options["optimizer"]),
+            "amp": Amp(options["amp"]),
+        }
+    )
+    target = output or next_run(data, recipe.model)
+    existed = target.exists()
+    started = time.monotonic()
+    try:
+        trained = train(
+            data,
+            target,
+            recipe,
+            choose_device(device),
+            cache_folder(),
+            workers=workers,
+            command=shlex.join(["edge-train", *sys.argv[1:]]),
+            progress=progress_bar("examining photos"),
+            say=note,
+        )
+    except Interrupted as stop:
+        stop.note = _kept(target, existed)
+        raise
+    if as_json:
+        test = asdict(trained.scores)
+        result = {"run": str(trained.run), "best_epoch": trained.best_epoch, "seconds": trained.seconds}
+        say_json({**result, "test": test})
+        return
+    _print_table(trained)
+    note(f"took {time.monotonic() - started:.0f} s")
+
+
+def _kept(run: Path, existed: bool) -> str:
+    """Say what an interrupted training left."""
+    best = run / "weights" / "best.pt"
+    if not existed and best.is_file():
+        return f"the best weights so far are kept in {best}"
+    return "no epoch was finished, so there are no weights yet"
+
+
+def _print_table(trained: Any) -> None:
+    scores = trained.scores
+    say_scores(scores)
+    say(
+        f"test accuracy {scores.accuracy:.1%}, macro F1 {scores.macro_f1:.3f}, calibration error "
+        f"{scores.calibration_error:.1%}, on {scores.images} photos; best epoch {trained.best_epoch}"
+    )
+    say(f"report: {trained.run / 'report.html'}")
+
+
+def main() -> None:
+    """Run edge-train."""
+    run(command, "edge-train")

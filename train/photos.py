@@ -1,0 +1,115 @@
+"""Photos as batches: uint8 [n, height, width, 3] BGR, augmented for training, the bin's own view elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from edge.preprocess import InputSpec, decode, preprocess
+from train.augment import Augment
+
+Batch = tuple[Tensor, Tensor]
+"""uint8 [n, height, width, 3] BGR and int64 [n], index of the label."""
+
+
+@dataclass(frozen=True)
+class LabelledFile:
+    """One photo on the disk."""
+
+    path: Path
+    target: int
+    """Index of the label."""
+
+
+class TrainPhotos(Dataset[Batch]):
+    """Augmented photos. An index is (epoch, number), since the epoch decides the augmentation."""
+
+    def __init__(self, files: Sequence[LabelledFile], spec: InputSpec, seed: int) -> None:
+        self._files = files
+        self._augment = Augment(spec)
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: tuple[int, int]) -> Batch:
+        epoch, number = index
+        file = self._files[number]
+        key = int(np.random.SeedSequence([self._seed, epoch, number]).generate_state(1, np.uint64)[0])
+        picture = decode(file.path.read_bytes())
+        return self._augment(picture, key), torch.tensor(file.target)
+
+
+class PlainPhotos(Dataset[Batch]):
+    """Photos as the bin sees them, through the one preprocessing."""
+
+    def __init__(self, files: Sequence[LabelledFile], spec: InputSpec) -> None:
+        self._files = files
+        self._spec = spec
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, number: int) -> Batch:
+        file = self._files[number]
+        return torch.from_numpy(preprocess(file.path.read_bytes(), self._spec)), torch.tensor(file.target)
+
+
+class EpochOrder(Sampler[tuple[int, int]]):
+    """A new order each epoch, from the seed and the epoch alone."""
+
+    def __init__(self, length: int, seed: int) -> None:
+        self._length = length
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, 0-based. Lightning calls this."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng([self._seed, self._epoch]).permutation(self._length)
+        return ((self._epoch, int(number)) for number in order)
+
+
+def train_loader(
+    files: Sequence[LabelledFile], spec: InputSpec, batch_size: int, seed: int, workers: int
+) -> DataLoader[Batch]:
+    """Return shuffled, augmented batches. A last batch of one photo is left out: BatchNorm can't take it."""
+    return DataLoader(
+        TrainPhotos(files, spec, seed),
+        batch_size=batch_size,
+        sampler=EpochOrder(len(files), seed),
+        num_workers=workers,
+        drop_last=len(files) % batch_size == 1 and len(files) > 1,
+        persistent_workers=workers > 0,
+    )
+
+
+def plain_loader(
+    files: Sequence[LabelledFile], spec: InputSpec, batch_size: int, workers: int
+) -> DataLoader[Batch]:
+    """Return batches in order, as the bin would see them."""
+    return DataLoader(
+        PlainPhotos(files, spec), batch_size=batch_size, num_workers=workers, persistent_workers=workers > 0
+    )
+
+
+def auto_workers(on_gpu: bool) -> int:
+    """How many processes load photos, for this machine.
+
+    On the CPU training itself wants the cores: two workers on two cores cost a third of the speed. A GPU
+    leaves them free.
+    """
+    cores = len(os.sched_getaffinity(0))
+    return min(12, cores) if on_gpu else 0

@@ -1,0 +1,126 @@
+"""report.html: one self-contained page about a training run, for people."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from edge.files import replace_bytes
+from edge.intervals import wilson
+from edge.scores import Scores
+from train.report.rows import EpochRow
+
+MISTAKES = 3
+"""How many of the most frequent mistakes are put in words."""
+
+WIDE = 800
+"""A figure of more pixels in width takes the page's whole width; two narrower ones share it."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that the page tells. Texts are plain: the page escapes them."""
+
+    title: str
+    command: str
+    """The command line that made the run."""
+    facts: tuple[tuple[str, str], ...]
+    """Label and value: model, weights, data, seed, device, versions."""
+    scores: Scores
+    """Of the best weights on the test split."""
+    best_epoch: int
+    findings: tuple[str, ...]
+    """Sentences about the data: what was skipped, how it was split."""
+    rows: tuple[EpochRow, ...]
+    figures: tuple[tuple[str, Path], ...]
+    """Caption and PNG."""
+
+
+@dataclass(frozen=True)
+class _ClassLine:
+    """A line of the per-class table."""
+
+    label: str
+    precision: float
+    recall: float
+    low: float
+    """Ends of the 95 % interval of the recall, 0 to 1."""
+    high: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True)
+class _Figure:
+    caption: str
+    source: str
+    """data: URI."""
+    width: int
+    """Pixels."""
+    height: int
+
+    @property
+    def wide(self) -> bool:
+        return self.width > WIDE
+
+
+def write_page(path: Path, page: Page) -> None:
+    """Write the page, whole or not at all, with its figures inside and nothing fetched from elsewhere.
+
+    Raises OSError where a figure can't be read or the page not be written.
+    """
+    scores = page.scores
+    right = sum(row[index] for index, row in enumerate(scores.confusion))
+    template = _environment().get_template("page.html")
+    text = template.render(
+        page=page,
+        scores=scores,
+        interval=wilson(right, scores.images),
+        classes=_class_lines(scores),
+        mistakes=_mistakes(scores),
+        figures=[_figure(caption, file) for caption, file in page.figures],
+    )
+    replace_bytes(path, text.encode("utf-8", "replace"))  # file names may hold lone surrogates
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("train.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
+    return environment
+
+
+def _class_lines(scores: Scores) -> list[_ClassLine]:
+    lines = []
+    for index, (label, its) in enumerate(scores.per_class.items()):
+        low, high = wilson(scores.confusion[index][index], its.support)
+        lines.append(_ClassLine(label, its.precision, its.recall, low, high, its.f1, its.support))
+    return lines
+
+
+def _mistakes(scores: Scores) -> list[tuple[int, str, str]]:
+    """Return the most frequent mistakes: photos, true label, answer."""
+    labels = list(scores.per_class)
+    mistakes = [
+        (count, labels[truth], labels[answer])
+        for truth, row in enumerate(scores.confusion)
+        for answer, count in enumerate(row)
+        if count and truth != answer
+    ]
+    return sorted(mistakes, key=lambda mistake: -mistake[0])[:MISTAKES]
+
+
+def _figure(caption: str, file: Path) -> _Figure:
+    with Image.open(file) as image:
+        width, height = image.size
+    source = f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
+    return _Figure(caption, source, width, height)
