@@ -175,39 +175,62 @@ def test_weights_in_another_file_are_refused(tmp_path: Path, monkeypatch: pytest
         open_graph(graph(outside_weights(location, len(weights))))
 
 
-def outside_tensor(*, location_only: bool = False) -> onnx.TensorProto:
-    tensor = TensorProto(name="t", dims=[3], data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL)
-    if not location_only:
+def outside_tensor(*, entry: bool = True, location: int = TensorProto.EXTERNAL) -> onnx.TensorProto:
+    tensor = TensorProto(name="t", dims=[3], data_type=TensorProto.FLOAT, data_location=location)
+    if entry:
         tensor.external_data.add(key="location", value="weights.bin")
     return tensor
+
+
+def node_with(value: object) -> onnx.NodeProto:
+    return helper.make_node("Custom", [], ["c"], value=value)
 
 
 def hidden_in(place: str) -> onnx.ModelProto:
     """A model with a tensor in another file at a place where a runtime would find it."""
     tensor = outside_tensor()
+    sparse = onnx.SparseTensorProto(values=tensor)
+    inner = helper.make_graph([], "inner", [], [], [tensor])
     model = onnx.load_from_string(make_graph(LABELS, 32))
-    if place == "constant":
-        model.graph.node.append(helper.make_node("Constant", [], ["c"], value=tensor))
-    elif place == "list of tensors":
-        model.graph.node.append(helper.make_node("Custom", [], ["c"], many=[tensor]))
-    elif place == "subgraph":
-        inner = helper.make_graph([], "inner", [], [], [tensor])
-        outer = helper.make_graph([helper.make_node("If", ["x"], ["y"], then_branch=inner)], "outer", [], [])
-        model.graph.node.append(helper.make_node("Loop", ["x"], ["z"], body=outer))
-    elif place == "sparse":
-        model.graph.sparse_initializer.add(values=tensor)
+    if place == "sparse initializer":
+        model.graph.sparse_initializer.append(sparse)
+    elif place == "indices":
+        model.graph.sparse_initializer.add(indices=tensor)
     elif place == "function":
-        node = helper.make_node("Constant", [], ["c"], value=tensor)
-        model.functions.append(helper.make_function("local", "f", [], ["c"], [node], []))
+        model.functions.append(helper.make_function("local", "f", [], ["c"], [node_with(tensor)], []))
+    elif place == "function's attribute":
+        default = helper.make_attribute("value", tensor)
+        model.functions.append(helper.make_function("local", "f", [], ["c"], [], [], attribute_protos=[default]))
     elif place == "training":
-        model.training_info.add().initialization.initializer.append(tensor)
+        model.training_info.add().initialization.CopyFrom(inner)
+    elif place == "algorithm":
+        model.training_info.add().algorithm.CopyFrom(inner)
+    elif place in ONLY:
+        model.graph.initializer.append(ONLY[place])
     else:
-        model.graph.initializer.append(outside_tensor(location_only=True))
+        outer = helper.make_graph([node_with(inner)], "outer", [], [])
+        values = {
+            "tensor": tensor,
+            "tensors": [tensor],
+            "graph in a graph": outer,
+            "graphs": [inner],
+            "sparse": sparse,
+            "list of sparse": [sparse],
+        }
+        model.graph.node.append(node_with(values[place]))
     return model
 
 
+ONLY = {"location": outside_tensor(entry=False), "entry": outside_tensor(location=TensorProto.DEFAULT)}
+"""Either of the two marks of a tensor in another file, without the other."""
+
+
 @pytest.mark.parametrize(
-    "place", ["constant", "list of tensors", "subgraph", "sparse", "function", "training", "location only"]
+    "place",
+    [
+        *("tensor", "tensors", "graph in a graph", "graphs", "sparse", "list of sparse", "sparse initializer"),
+        *("indices", "function", "function's attribute", "training", "algorithm", *ONLY),
+    ],
 )
 def test_weights_in_another_file_are_found_wherever_they_hide(place: str) -> None:
     with pytest.raises(BackendError, match="in another file"):

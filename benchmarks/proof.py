@@ -1,0 +1,184 @@
+"""The slower proofs, on TrashNet beside the project: trains, exports, judges, and keeps the figures.
+
+`python -m benchmarks.proof train`, then `export`; and `demo`, which needs no data. Each rewrites its section
+of docs/measurements.md. Exits 1 where a target is missed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from edge.backends import open_backend
+from edge.bundle import load
+from edge.images import Role, list_photos
+from edge.preprocess import preprocess
+from train import backbone, checkpoint
+from train.split import SPLIT_FILE, read_split
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+DATA = SHARED / "data" / "trashnet.zip"
+WEIGHTS = SHARED / "weights" / "mobilenet_v2_imagenet.pth"
+MEASUREMENTS = ROOT / "docs" / "measurements.md"
+WORK = ROOT / "runs" / "proof"
+RUN, BUNDLE, CACHE = WORK / "trashnet", WORK / "bundle", WORK / "cache"
+BIN = Path(sys.executable).parent
+
+LEAST_ACCURACY, MOST_MINUTES = 0.88, 20.0
+MOST_DIFFERENCE = 1e-4
+MOST_DEMO_MINUTES = 6.0
+
+
+def main() -> None:
+    """Run the proof that is named."""
+    proofs = {"train": prove_train, "export": prove_export, "demo": prove_demo}
+    if len(sys.argv) != 2 or sys.argv[1] not in proofs:
+        sys.exit(f"usage: python -m benchmarks.proof {'|'.join(proofs)}")
+    if sys.argv[1] != "demo" and not DATA.is_file():
+        sys.exit(f"{DATA} is missing: the proofs need TrashNet beside the project")
+    sys.exit(0 if proofs[sys.argv[1]]() else 1)
+
+
+def prove_train() -> bool:
+    """edge-train on TrashNet with default settings."""
+    shutil.rmtree(RUN, ignore_errors=True)
+    begun = time.monotonic()
+    result = _command("edge-train", str(DATA), "--weights", str(WEIGHTS), "-o", str(RUN), "--json")
+    minutes = (time.monotonic() - begun) / 60
+    test = result["test"]
+    rows = [
+        ("test accuracy", f"{test['accuracy']:.2%}", f"at least {LEAST_ACCURACY:.0%}"),
+        ("test macro F1", f"{test['macro_f1']:.3f}", ""),
+        ("calibration error after scaling", f"{test['calibration_error']:.2%}", ""),
+        ("test photos", str(test["images"]), ""),
+        ("best epoch", str(result["best_epoch"]), ""),
+        ("minutes, all told", f"{minutes:.1f}", f"at most {MOST_MINUTES:.0f}"),
+    ]
+    _keep("train", "`edge-train trashnet.zip --weights mobilenet_v2_imagenet.pth`, default settings", rows)
+    return bool(test["accuracy"] >= LEAST_ACCURACY and minutes <= MOST_MINUTES)
+
+
+def prove_demo() -> bool:
+    """edge-demo with default settings: the whole way on images that it makes."""
+    folder = WORK / "demo"
+    shutil.rmtree(folder, ignore_errors=True)
+    begun = time.monotonic()
+    result = _command("edge-demo", "-o", str(folder), "--json")
+    minutes = (time.monotonic() - begun) / 60
+    rows = [
+        ("minutes, all told", f"{minutes:.1f}", f"at most {MOST_DEMO_MINUTES:.0f}"),
+        ("accuracy on unseen generated images", f"{result['unseen_accuracy']:.1%}", "at least 90 %"),
+        ("images", str(result["unseen_images"]), ""),
+        ("deposits, decisions", f"{result['deposits']}, {result['decisions']}", "equal"),
+        ("decisions right", f"{result['decisions_right']:.1%}", "at least 90 %"),
+        ("parity", "PASS" if result["parity_passed"] else "FAIL", "PASS"),
+    ]
+    _keep("demo", "`edge-demo`, default settings", rows)
+    return bool(result["passed"]) and minutes <= MOST_DEMO_MINUTES
+
+
+def prove_export() -> bool:
+    """edge-export --fp16 of that run, parity on all validation photos, edge-eval against PyTorch."""
+    if not (RUN / checkpoint.BEST).is_file() and not prove_train():
+        return False
+    shutil.rmtree(BUNDLE, ignore_errors=True)
+    begun = time.monotonic()
+    exported = _command("edge-export", str(RUN), "-o", str(BUNDLE), "--fp16", "--json")
+    seconds = time.monotonic() - begun
+    validation = _validation()
+    trained = json.loads((RUN / "metrics.json").read_text())
+    judged = _command("edge-eval", str(BUNDLE), str(_test_folder()), "--json")
+    rows = [("seconds of the export", f"{seconds:.0f}", "")]
+    for row in exported["parity"]:
+        what = f"{row['precision']}, {row['images']} test photos"
+        rows.append((f"{what}: agreement", f"{row['agreement']:.2%}", "at least 99 %"))
+        rows.append(
+            (f"{what}: accuracy, PyTorch's", f"{row['accuracy']:.2%}, {row['reference_accuracy']:.2%}", "")
+        )
+        rows.append((f"{what}: largest difference", f"{row['max_difference']:.1e}", ""))
+    what = f"fp32, {validation['images']} validation photos"
+    rows.append((f"{what}: agreement", f"{validation['agreement']:.2%}", "100 %"))
+    rows.append(
+        (f"{what}: largest difference", f"{validation['difference']:.1e}", f"at most {MOST_DIFFERENCE:.0e}")
+    )
+    accuracies = f"{judged['accuracy']:.6f}, {trained['accuracy']:.6f}"
+    rows.append(("edge-eval on the test photos' folder, PyTorch on the same", accuracies, "equal"))
+    _keep("export", "`edge-export --fp16` and `edge-eval` of that run", rows)
+    passed = all(row["verdict"] == "PASS" for row in exported["parity"])
+    exact = judged["accuracy"] == trained["accuracy"] and validation["agreement"] == 1.0
+    return passed and exact and bool(validation["difference"] <= MOST_DIFFERENCE)
+
+
+def _validation() -> dict[str, float]:
+    """Run the fp32 graph and PyTorch over all validation photos."""
+    classifier, about = checkpoint.load(RUN / checkpoint.BEST)
+    reference = backbone.Probabilities(classifier, about.temperature).eval()
+    root, split = list_photos(DATA, CACHE).root, read_split(RUN / SPLIT_FILE)
+    differences, same = [], []
+    with open_backend(load(BUNDLE), "onnxruntime") as backend, torch.inference_mode():
+        for entry in split.roles[Role.VAL]:
+            tensor = preprocess((root / entry.file).read_bytes(), about.input)[None]
+            expected, got = reference(torch.from_numpy(tensor)).numpy(), backend.infer(tensor)
+            differences.append(float(np.abs(expected - got).max()))
+            same.append(bool(expected.argmax() == got.argmax()))
+    return {"images": len(same), "agreement": float(np.mean(same)), "difference": max(differences)}
+
+
+def _test_folder() -> Path:
+    """Lay the test photos out as a folder of class folders."""
+    folder = WORK / "test-photos"
+    shutil.rmtree(folder, ignore_errors=True)
+    root, split = list_photos(DATA, CACHE).root, read_split(RUN / SPLIT_FILE)
+    for entry in split.roles[Role.TEST]:
+        target = folder / entry.file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / entry.file, target)
+    return folder
+
+
+def _command(name: str, *arguments: str) -> Any:
+    """Run a command of ours; its progress goes to the screen. Returns what --json printed."""
+    done = subprocess.run([str(BIN / name), *arguments], stdout=subprocess.PIPE, check=False)
+    if done.returncode not in (0, 1):
+        sys.exit(f"{name} ended with {done.returncode}")
+    return json.loads(done.stdout)
+
+
+def _machine() -> str:
+    name = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
+    versions = ", ".join(
+        f"{library} {metadata.version(library)}" for library in ("torch", "onnxruntime", "lightning")
+    )
+    return f"{date.today().isoformat()}, {len(os.sched_getaffinity(0))} cores of {name}, no GPU; {versions}"
+
+
+def _keep(section: str, title: str, rows: list[tuple[str, str, str]]) -> None:
+    """Replace a section of docs/measurements.md, and print it."""
+    lines = [f"<!-- {section} -->", f"{title}. `make proof-{section}`. {_machine()}.", ""]
+    lines += ["| figure | measured | target |", "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)]
+    lines.append(f"<!-- /{section} -->")
+    text = "\n".join(lines)
+    old = MEASUREMENTS.read_text()
+    pattern = re.compile(f"<!-- {section} -->.*<!-- /{section} -->", re.DOTALL)
+    if not pattern.search(old):
+        sys.exit(f"{MEASUREMENTS} has no section {section}")
+    MEASUREMENTS.write_text(pattern.sub(lambda _: text, old))
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
