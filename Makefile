@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: setup demo check test bench proof proof-demo proof-train proof-export clean
+.PHONY: setup demo check test bench proof proof-latency proof-demo proof-train proof-export clean
 
 setup: $(READY)
 
@@ -32,7 +32,10 @@ bench: $(READY)
 	$(BIN)/pytest benchmarks --benchmark-enable --benchmark-only
 
 # What takes too long for CI, each at most 30 minutes; the figures go to docs/measurements.md.
-proof: proof-demo proof-train proof-export
+proof: proof-latency proof-demo proof-train proof-export
+
+proof-latency: $(READY)
+	$(BIN)/python -m benchmarks.proof latency
 
 proof-demo: $(READY)
 	$(BIN)/python -m benchmarks.proof demo

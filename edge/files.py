@@ -25,23 +25,31 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     The temporary file lies in the same folder and keeps the suffix, from which libraries choose a format.
     Raises OSError (a full disk, no permission); `path` is then as it was before.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
     try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-        fsync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            write(temporary)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            os.replace(temporary, path)
+            fsync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:  # name the file that was asked for: the temporary one means nothing to anybody
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def replace_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path` whole or not at all. Raises OSError; `path` is then as it was before."""
     replace_file(path, lambda temporary: temporary.write_bytes(data))
+
+
+def is_taken(folder: Path) -> bool:
+    """Say whether `folder` is there already and is more than an empty folder."""
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
 @contextmanager
@@ -50,7 +58,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     Raises FileExistsError where `path` is there already and is more than an empty folder.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if is_taken(path):
         raise FileExistsError(f"{path} exists")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -58,7 +66,9 @@ def new_folder(path: Path) -> Iterator[Path]:
         temporary.chmod(0o755)
         yield temporary
         for file in temporary.rglob("*"):
-            if file.is_file():
+            if file.is_dir():
+                fsync_folder(file)
+            elif file.is_file():
                 with file.open("rb+") as handle:
                     os.fsync(handle.fileno())
         fsync_folder(temporary)

@@ -153,9 +153,14 @@ def _files(folder: Path) -> list[Path]:
 def _images(folder: Path) -> list[Path]:
     """All image files below `folder`, in plain order of their paths. Links to folders are not followed."""
     found: list[Path] = []
-    for base, folders, files in os.walk(folder):
+    for base, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith((".", "__"))]
         found.extend(
             Path(base, name) for name in files if Path(name).suffix.lower() in ENDINGS and not name.startswith(".")
         )
     return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    """Don't leave out in silence what can't be listed. Raises DataError."""
+    raise DataError(f"{error.filename} can't be listed: {error.strerror}") from error

@@ -23,7 +23,7 @@ def command(run_folder: Path | None, output: Path | None, fp16: bool, data: Path
     Exits 1 where it does not: the bundle is written all the same, and marked.
     """
     from export.run import export, parity_rows  # noqa: PLC0415  torch is heavy: --help must not wait for it
-    from train.run import newest_run  # noqa: PLC0415
+    from train.runs import newest_run  # noqa: PLC0415
 
     precisions = (Precision.FP16,) if fp16 else ()
     exported = export(run_folder or newest_run(), output, precisions, cache_folder(), data=data)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import zip_longest
 from pathlib import Path
 
 import click
@@ -39,7 +40,7 @@ class DemoSettings:
     folder: Path
     per_class: int = 500
     """Photos of each of the six kinds; a seventh more each are drawn to judge."""
-    epochs: int = 12
+    epochs: int = 15
     deposits: int = 20
     """Items that drop into the bin."""
     seed: int = 0
@@ -198,11 +199,11 @@ def _print(shown: Demonstrated) -> None:
 
 
 def _paired(truth: Sequence[str], decisions: Sequence[str]) -> list[tuple[str, str]]:
-    length = max(len(truth), len(decisions))
-    return [
-        (truth[index] if index < len(truth) else "-", decisions[index] if index < len(decisions) else "-")
-        for index in range(length)
-    ]
+    """Lay deposits beside the decisions that belong to them in order; - where one has no partner."""
+    pairs: list[tuple[str, str]] = []
+    for _, i, j, k, m in SequenceMatcher(None, truth, decisions, autojunk=False).get_opcodes():
+        pairs.extend(zip_longest(truth[i:j], decisions[k:m], fillvalue="-"))
+    return pairs
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,6 @@ def pack_digests(split: Split) -> bytes:
     return buffer.getvalue()
 
 
-def spread(photos: TestPhotos, count: int) -> Iterator[TestPhoto]:
-    """Choose `count` photos evenly over the test photos, which are in order of class."""
-    for index in sorted({round(step) for step in np.linspace(0, len(photos) - 1, count)}):
-        yield photos[index]
+def spread(count: int, total: int) -> list[int]:
+    """Choose up to `count` of `total` places, evenly: the photos lie in order of class."""
+    return sorted({round(step) for step in np.linspace(0, total - 1, count)})

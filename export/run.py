@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -20,6 +19,7 @@ from edge.backends import Backend, Graph, Probabilities, open_backend, open_grap
 from edge.bundle import Bundle
 from edge.errors import ExportError
 from edge.evaluate import DIGESTS
+from edge.files import is_taken
 from edge.images import Role
 from edge.manifest import Artifact, Manifest, OutputSpec, Precision, Provenance, Verdict
 from edge.preprocess import Pixels, preprocess
@@ -70,7 +70,7 @@ def export(
     unpacked. A bundle that fails parity is written too, and says so. Raises BinsightError.
     """
     target = output or run / BUNDLE
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if is_taken(target):
         raise ExportError(f"{target} exists; name another folder with -o, or remove it")
     classifier, about = checkpoint.load(run / checkpoint.BEST)
     split = read_split(run / SPLIT_FILE)
@@ -88,13 +88,17 @@ def export(
     artifacts = tuple(_artifact(backend, answers) for backend in backends)
     contents = {
         **{graph.file: graph.model for graph in graphs},
-        golden.GOLDEN: _golden(photos, about, backends),
+        golden.GOLDEN: _golden(photos, about, answers, backends),
         "labels.txt": "".join(f"{label}\n" for label in about.labels).encode(),
         DIGESTS: pack_digests(split),
         "parity.json": json.dumps({"artifacts": msgspec.to_builtins(artifacts)}, indent=1).encode() + b"\n",
     }
-    written = bundles.write(target, _manifest(run, about, split, artifacts), contents)
+    written = bundles.write(
+        target, _manifest(run, about, split, artifacts, dict(backends[0].info.versions)), contents
+    )
     for artifact in artifacts:
+        if artifact.verdict is not Verdict.PASS:
+            continue  # it is marked: no bin will be asked to trust it
         with open_backend(written, REFERENCE_BACKEND, artifact.precision) as backend:
             golden.self_test(written, backend)
     return Exported(written)
@@ -146,8 +150,11 @@ def _artifact(backend: Backend, answers: _Answers) -> Artifact:
     )
 
 
-def _golden(photos: TestPhotos, about: About, backends: list[Backend]) -> bytes:
-    images = [photo.data for photo in spread(photos, min(GOLDEN_IMAGES, len(photos)))]
+def _golden(photos: TestPhotos, about: About, answers: _Answers, backends: list[Backend]) -> bytes:
+    """Pack photos from all classes, and those the model is least sure of: a sure answer hides a shift."""
+    unsure = np.argsort(answers.reference.max(axis=1))[: GOLDEN_IMAGES // 2]
+    chosen = {*spread(GOLDEN_IMAGES // 2, len(photos)), *map(int, unsure)}
+    images = [photos[index].data for index in sorted(chosen)]
     tensors = np.stack([preprocess(data, about.input) for data in images])
     expected = {
         backend.info.file: golden.Expected(backend.infer(tensors), golden.TOLERANCE[backend.info.precision])
@@ -156,7 +163,9 @@ def _golden(photos: TestPhotos, about: About, backends: list[Backend]) -> bytes:
     return golden.pack(images, about.input, expected)
 
 
-def _manifest(run: Path, about: About, split: Split, artifacts: tuple[Artifact, ...]) -> Manifest:
+def _manifest(
+    run: Path, about: About, split: Split, artifacts: tuple[Artifact, ...], runtime: dict[str, str]
+) -> Manifest:
     provenance = Provenance(
         time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         data_digest=split.data_digest,
@@ -164,7 +173,7 @@ def _manifest(run: Path, about: About, split: Split, artifacts: tuple[Artifact, 
         seed=about.seed,
         model=about.model,
         weights=about.weights,
-        versions={**about.versions, **{name: metadata.version(name) for name in ("onnx", "onnxruntime")}},
+        versions={**about.versions, "onnx": onnx.__version__, **runtime},
     )
     return Manifest(
         name=run.absolute().name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 import torch
 
 from tests.made import write_photos
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as the commands do, before anything imports ONNX Runtime
 
 
 @dataclass(frozen=True)

@@ -23,22 +23,24 @@ RESULTS = "results.csv"
 class Keeper(lightning.Callback):
     """Keeps the best and the last weights, and a row for every epoch, each written whole."""
 
-    def __init__(self, run: Path, about: Callable[[int, float], About], batch_size: int) -> None:
+    def __init__(self, run: Path, about: Callable[[int, float], About]) -> None:
         self.rows: list[EpochRow] = []
         self.best: EpochRow | None = None
         self._run = run
         self._about = about
-        self._batch_size = batch_size
+        self._images = 0
         self._started = self._trained = 0.0
         self._rate = 0.0
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Start the epoch's clock."""
         self._started = time.monotonic()
+        self._images = 0
 
     def on_train_batch_start(self, trainer: lightning.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Note the rate of this step: after the step, the optimizer holds the next one's."""
+        """Count the photos, and note the rate of this step: after the step, the optimizer holds the next one's."""
         self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        self._images += len(batch[1])
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Stop the clock of the training images."""
@@ -56,14 +58,14 @@ class Keeper(lightning.Callback):
         self.rows.append(row)
         write_csv(self._run / RESULTS, self.rows)
         about = self._about(row.epoch, row.val_accuracy)
-        save(self._run / LAST, pl_module.classifier, about)
-        if best_epoch(self.rows) == row.epoch:
+        if best_epoch(self.rows) == row.epoch:  # first: where the disk has room for one, it is this one
             save(self._run / BEST, pl_module.classifier, about)
             self.best = row
+        save(self._run / LAST, pl_module.classifier, about)
 
     def _row(self, trainer: lightning.Trainer, tuning: FineTuning) -> EpochRow:
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        images = trainer.num_training_batches * self._batch_size * trainer.world_size
+        images = self._images * trainer.world_size
         return EpochRow(
             epoch=trainer.current_epoch + 1,
             phase="head" if tuning.frozen else "all",
@@ -80,16 +82,17 @@ class Keeper(lightning.Callback):
 class Progress(lightning.Callback):
     """A bar over the whole training on a terminal, a line an epoch elsewhere; both on stderr."""
 
-    def __init__(self, keeper: Keeper, batch_size: int, epochs: int) -> None:
+    def __init__(self, keeper: Keeper, photos: int, epochs: int) -> None:
         self._keeper = keeper
-        self._batch_size = batch_size
+        self._photos = photos
         self._epochs = epochs
         self._bar: Any = None
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Draw the bar: images of all epochs, so that the time left is that of the training."""
-        total = self._epochs * int(trainer.num_training_batches) * self._batch_size
-        self._bar = tqdm(total=total, unit="img", disable=None, dynamic_ncols=True, smoothing=0.05)
+        self._bar = tqdm(
+            total=self._epochs * self._photos, unit="img", disable=None, dynamic_ncols=True, smoothing=0.05
+        )
 
     def on_train_batch_end(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import io
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import msgspec
 import torch
 
 from edge.errors import BinsightError, ExportError, ImageError, UsageError
-from edge.files import replace_file
+from edge.files import replace_bytes
 from edge.preprocess import InputSpec
 from train.backbone import Classifier, make_classifier
 
@@ -48,13 +48,9 @@ def save(path: Path, classifier: Classifier, about: About) -> None:
         "about": msgspec.to_builtins(asdict(about)),
         "weights": {key: value.detach().cpu() for key, value in classifier.backbone.state_dict().items()},
     }
-    replace_file(path, lambda temporary: _write(content, temporary))
-
-
-def _write(content: dict[str, Any], path: Path) -> None:
-    # Through a file object: torch turns a full disk into a RuntimeError when it opens the path itself.
-    with path.open("wb") as file:
-        torch.save(content, file)
+    buffer = io.BytesIO()  # torch's own writer turns a full disk into a RuntimeError
+    torch.save(content, buffer)
+    replace_bytes(path, buffer.getvalue())
 
 
 def read_tensors(path: Path, error: type[BinsightError]) -> Any:
@@ -68,7 +64,7 @@ def read_tensors(path: Path, error: type[BinsightError]) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as why:
         raise error(f"{path} can't be read: {why.strerror or why}") from why
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as why:
+    except Exception as why:  # on what is no checkpoint, unpickling raises nearly anything
         first = (str(why) or type(why).__name__).splitlines()[0]
         raise error(f"{path} is no checkpoint of plain tensors ({first})") from why
 
@@ -85,6 +81,6 @@ def load(path: Path) -> tuple[Classifier, About]:
         about = msgspec.convert(content["about"], About)
         classifier = make_classifier(about.model, len(about.labels))
         classifier.backbone.load_state_dict(content["weights"])
-    except (KeyError, msgspec.ValidationError, RuntimeError, ImageError, UsageError) as error:
+    except (KeyError, TypeError, msgspec.ValidationError, RuntimeError, ImageError, UsageError) as error:
         raise ExportError(f"checkpoint {path} contradicts itself ({error}); train again") from error
     return classifier.eval(), about

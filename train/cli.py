@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
+import signal
 import sys
 import time
 from dataclasses import asdict
@@ -22,10 +24,12 @@ from edge.cli.app import (
     say_scores,
     shared_options,
 )
+from edge.errors import TrainError
 from edge.preprocess import Resize
 from train.recipe import Amp, Optimizer, Recipe
 
 DEFAULT = Recipe()
+BEST = Path("weights/best.pt")
 
 
 @click.command(
@@ -68,8 +72,11 @@ def command(
     data: Path, output: Path | None, device: str, workers: int | None, as_json: bool, **options: Any
 ) -> None:
     """Fine-tune a backbone on DATA, a folder or .zip of class folders."""
+    from lightning.pytorch.utilities.exceptions import SIGTERMException  # noqa: PLC0415
+
     from train.device import choose_device  # noqa: PLC0415  torch is heavy: --help must not wait for it
-    from train.run import next_run, train  # noqa: PLC0415
+    from train.run import train  # noqa: PLC0415
+    from train.runs import next_run  # noqa: PLC0415
 
     recipe = Recipe(
         **{
@@ -80,7 +87,7 @@ def command(
         }
     )
     target = output or next_run(data, recipe.model)
-    existed = target.exists()
+    began = (target / BEST).exists()
     started = time.monotonic()
     try:
         trained = train(
@@ -94,9 +101,14 @@ def command(
             progress=progress_bar("examining photos"),
             say=note,
         )
-    except Interrupted as stop:
-        stop.note = _kept(target, existed)
-        raise
+    except (Interrupted, SIGTERMException) as stop:  # a signal's exception can get lost in a callback of C
+        ended = stop if isinstance(stop, Interrupted) else Interrupted(signal.SIGTERM)
+        ended.note = _kept(target, began)
+        raise ended from None
+    except OSError as error:
+        mend = "make room; " if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
+        what = f"{error.filename or target}: {error.strerror or error}"
+        raise TrainError(f"{what}; {mend}{_kept(target, began)}") from error
     if as_json:
         test = asdict(trained.scores)
         result = {"run": str(trained.run), "best_epoch": trained.best_epoch, "seconds": trained.seconds}
@@ -106,10 +118,10 @@ def command(
     note(f"took {time.monotonic() - started:.0f} s")
 
 
-def _kept(run: Path, existed: bool) -> str:
-    """Say what an interrupted training left."""
-    best = run / "weights" / "best.pt"
-    if not existed and best.is_file():
+def _kept(run: Path, began: bool) -> str:
+    """Say what a training that stopped left; `began`: there were weights before it."""
+    best = run / BEST
+    if not began and best.is_file():
         return f"the best weights so far are kept in {best}"
     return "no epoch was finished, so there are no weights yet"
 

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from edge.errors import DataError, ImageError
 from edge.images import Listing, Photo
@@ -66,11 +65,6 @@ def examine(listing: Listing, progress: Callable[[int, int], object] | None = No
             f"{len(broken)} of {len(listing.photos)} photos can't be read, over {MAX_BROKEN:.0%}: {first}"
         )
     return Examined(listing.labels, tuple(samples), tuple(broken))
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 hex digits. Raises OSError."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _open_all(photos: tuple[Photo, ...]) -> Iterable[Sample | Broken]:

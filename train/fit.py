@@ -47,8 +47,8 @@ def fit(
     """
     batch_size = min(recipe.batch_size, len(train))
     batches = train_loader(train, recipe.input, batch_size, recipe.seed, workers)
-    keeper = Keeper(run, about, batch_size)
-    callbacks: list[lightning.Callback] = [keeper, Progress(keeper, batch_size, recipe.epochs)]
+    keeper = Keeper(run, about)
+    callbacks: list[lightning.Callback] = [keeper, Progress(keeper, len(train), recipe.epochs)]
     if recipe.patience:
         callbacks.append(EarlyStopping("val_accuracy", patience=recipe.patience, mode="max"))
     tuning = FineTuning(classifier.to(memory_format=torch.channels_last), recipe, len(batches))

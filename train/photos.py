@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,7 @@ def train_loader(
         num_workers=workers,
         drop_last=len(files) % batch_size == 1 and len(files) > 1,
         persistent_workers=workers > 0,
+        worker_init_fn=_leave_signals_to_the_parent,
     )
 
 
@@ -101,8 +103,18 @@ def plain_loader(
 ) -> DataLoader[Batch]:
     """Return batches in order, as the bin would see them."""
     return DataLoader(
-        PlainPhotos(files, spec), batch_size=batch_size, num_workers=workers, persistent_workers=workers > 0
+        PlainPhotos(files, spec),
+        batch_size=batch_size,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=_leave_signals_to_the_parent,
     )
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:  # noqa: ARG001  torch's signature
+    """A terminal's Ctrl-C reaches every process: the parent stops the workers, they need not say so too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def auto_workers(on_gpu: bool) -> int:

@@ -16,7 +16,7 @@ import yaml
 from edge.backends.base import Probabilities
 from edge.draw import Tile, confusion_matrix, grid, save_png
 from edge.errors import TrainError
-from edge.files import replace_bytes
+from edge.files import is_taken, replace_bytes
 from edge.images import Role, list_photos
 from edge.preprocess import preprocess
 from edge.scores import Scores, score
@@ -116,25 +116,8 @@ def train(
     return _judge(job, fitted)
 
 
-def next_run(data: Path, model: str, folder: Path = Path("runs")) -> Path:
-    """Return a name for a new run below `folder`: the data's and the model's, numbered from the second on."""
-    name = f"{data.absolute().stem}-{model}"
-    number = 1
-    while (path := folder / (name if number == 1 else f"{name}-{number}")).exists():
-        number += 1
-    return path
-
-
-def newest_run(folder: Path = Path("runs")) -> Path:
-    """Return the run below `folder` whose weights are newest. Raises TrainError where there is none."""
-    runs = [path.parent.parent for path in folder.glob(f"*/{checkpoint.BEST}")]
-    if not runs:
-        raise TrainError(f"no run below {folder.absolute()}; train one with edge-train, or name its folder")
-    return max(runs, key=lambda run: (run / checkpoint.BEST).stat().st_mtime_ns)
-
-
 def _check_new(run: Path) -> None:
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+    if is_taken(run):
         raise TrainError(f"{run} exists; name another folder with -o, or remove it")
 
 
@@ -154,7 +137,8 @@ def _findings(examined: Examined, split: Split) -> tuple[str, ...]:
 
 def _begin(job: _Job, data: Path) -> None:
     """Write all that is known before the first step, so that a run that stops can still be used."""
-    (job.run / checkpoint.BEST).parent.mkdir(parents=True, exist_ok=True)
+    _check_new(job.run)  # again: the photos took a while, and somebody may have been faster
+    (job.run / checkpoint.BEST).parent.mkdir(parents=True)
     arguments = {
         **msgspec.to_builtins(asdict(job.recipe)),
         "data": str(data.absolute()),

@@ -28,7 +28,7 @@ def load_weights(classifier: Classifier, model: str, weights: str) -> str:
     if weights == "none":
         return "none"
     path = Path(weights)
-    if path.exists():
+    if weights != "imagenet" and path.exists():
         return _fill(classifier, model, _from_file(path), str(path))
     entry = _enum_entry(model, weights)
     return _fill(classifier, model, _fetch(entry, model), f"torchvision {entry}")

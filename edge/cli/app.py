@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ OK, NO, WRONG, FAULT = 0, 1, 2, 70
 EXTRAS = {
     **dict.fromkeys(("torch", "torchvision", "lightning", "matplotlib", "jinja2", "yaml"), "train"),
     **dict.fromkeys(("onnx", "onnxscript", "onnx_ir"), "export"),
+    "onnxruntime": "cpu",
 }
 """Library to the extra that brings it."""
 
@@ -59,6 +61,10 @@ def run(command: click.Command, name: str, arguments: list[str] | None = None) -
     """Run a command to its exit code. Every error is one line on stderr, with a traceback only by --debug."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    # Pillow warns of large and oddly written images: `decode` judges the first, and the second are no news.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    # ONNX Runtime from 1.29 on counts its users from the moment it is imported. A bin tells nobody anything.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.WARNING, stream=sys.stderr, format=f"{name}: %(message)s"
     )

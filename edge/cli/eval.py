@@ -33,13 +33,13 @@ def command(
         result = evaluate(judge, data, cache_folder(), progress)
     for one in result.unreadable[:UNREADABLE_NAMED]:
         note(f"left out {one.path}: {one.reason}")
-    if plot:
-        labels = tuple(result.scores.per_class)
-        save_png(plot, confusion_matrix(result.scores.confusion, labels, normalized=False))
     if as_json:
         say_json(_as_json(result))
     else:
         _print(result)
+    if plot:  # last: the figures are out, whatever becomes of the picture
+        labels = tuple(result.scores.per_class)
+        save_png(plot, confusion_matrix(result.scores.confusion, labels, normalized=False))
 
 
 def _as_json(result: Evaluation) -> dict[str, object]:

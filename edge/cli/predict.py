@@ -17,7 +17,7 @@ from edge.evaluate import Answer, Judge, open_judge
 from edge.event import Decision
 from edge.images import list_images
 from edge.manifest import Precision
-from edge.preprocess import preprocess
+from edge.preprocess import InputSpec, preprocess
 
 MAX_TILES = 600
 """Of one grid: a picture of more is of no use to anyone."""
@@ -59,14 +59,14 @@ def command(
     unreadable: list[dict[str, str]] = []
     with open_judge(bundle, backend, wanted) as judge:
         rows = list(_predict(judge, images, unreadable))
-        if grid_file:
-            _draw(judge, rows, grid_file)
     if as_json:
         say_json({"images": len(rows), "unreadable": unreadable, "predictions": [_as_json(row) for row in rows]})
     elif as_csv:
         _print_csv(rows)
     else:
         _print_table(rows)
+    if grid_file:  # last: the answers are out, whatever becomes of the picture
+        _draw(judge.bundle.manifest.input, rows, grid_file)
     return NO if unreadable else OK
 
 
@@ -86,10 +86,10 @@ def _predict(judge: Judge, images: tuple[Path, ...], unreadable: list[dict[str, 
             yield Prediction(result.path, labels[best], confidence, decision, probabilities)
 
 
-def _draw(judge: Judge, rows: list[Prediction], file: Path) -> None:
+def _draw(spec: InputSpec, rows: list[Prediction], file: Path) -> None:
     tiles = [
         Tile(
-            preprocess(row.path.read_bytes(), judge.bundle.manifest.input),
+            preprocess(row.path.read_bytes(), spec),
             f"{row.label} {row.confidence:.0%}",
             row.path.name,
             False if row.decision is Decision.REJECTED else None,

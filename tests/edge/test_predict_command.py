@@ -41,6 +41,20 @@ def edge_predict(*arguments: str | Path, **options: Any) -> subprocess.Completed
     return command("edge-predict", *arguments, timeout=60, **options)
 
 
+def test_the_runtime_leaves_no_trace_of_its_telemetry(made: Bundle, photos: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    places = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    done = subprocess.run(
+        ["env", "-u", "ORT_DISABLE_TELEMETRY", BIN / "edge-predict", made.folder, photos],
+        env={**os.environ, **places},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(home.rglob("*")) == []
+
+
 class TestAnswers:
     def test_table(self, made: Bundle, photos: Path) -> None:
         done = edge_predict(made.folder, photos)

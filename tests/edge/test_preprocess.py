@@ -427,6 +427,15 @@ class TestAliasing:
             plain = cv2.resize(square, (size, size), interpolation=fault)
             assert difference(plain, expected) > 40, "the measure does not see aliasing"
 
+    @pytest.mark.parametrize("side", [315, 400, 420, 447])
+    def test_a_factor_below_two_does_not_alias_either(self, side: int) -> None:
+        """What a VGA camera gives: no halving fits, and one linear step would be too coarse."""
+        frame = zone_plate(side, side)
+        expected = np.asarray(Image.fromarray(frame).resize((224, 224), Image.Resampling.BILINEAR))
+        assert difference(fit(frame, InputSpec(224, 224)), expected) < 12
+        plain = cv2.resize(frame, (224, 224), interpolation=cv2.INTER_LINEAR)
+        assert difference(plain, expected) > 16, "the measure does not see aliasing"
+
     @pytest.mark.parametrize("resize", Resize)
     def test_checkerboard_at_1080p_is_plain_grey(self, resize: Resize) -> None:
         spec = InputSpec(224, 224, resize)

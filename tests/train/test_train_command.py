@@ -134,9 +134,13 @@ def test_help_has_an_example() -> None:
     assert "Example: edge-train" in done.stdout
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_keeps_the_best_weights_and_names_them(tmp_path: Path, photos: Path, signum: int) -> None:
+@pytest.mark.parametrize(("signum", "workers"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGINT, 2)])
+def test_an_interrupt_keeps_the_best_weights_and_names_them(
+    tmp_path: Path, photos: Path, signum: int, workers: int
+) -> None:
+    """As a terminal does it, to the whole process group; into an empty folder, as a mounted one is."""
     run = tmp_path / "run"
+    run.mkdir()
     options = (
         "--model",
         "resnet18",
@@ -150,14 +154,17 @@ def test_an_interrupt_keeps_the_best_weights_and_names_them(tmp_path: Path, phot
         "0",
     )
     process = subprocess.Popen(
-        [str(BIN / "edge-train"), str(photos), *options, "-o", str(run)], stderr=subprocess.PIPE, text=True
+        [str(BIN / "edge-train"), str(photos), *options, "--workers", str(workers), "-o", str(run)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         deadline = time.monotonic() + 120
         while not (run / checkpoint.BEST).is_file() and time.monotonic() < deadline:
             time.sleep(0.1)
         time.sleep(1)
-        process.send_signal(signum)
+        os.killpg(process.pid, signum)
         _, said = process.communicate(timeout=60)
     finally:
         process.kill()
@@ -182,11 +189,12 @@ def test_a_full_disk_is_one_sentence_and_the_best_so_far_stays(tmp_path: Path, p
         pytest.skip("mounting a small file system takes root")
     try:
         done = command("edge-train", photos, *QUICK, "-o", disk / "run")
-        one_line_error(done, "edge-train", "No space left on device")
+        one_line_error(done, "edge-train", "No space left on device", str(disk / "run" / "weights"), "make room")
         assert not list(disk.rglob(".*"))
-        kept = disk / "run" / checkpoint.LAST
+        kept = disk / "run" / checkpoint.BEST
         if after == "first epoch":
             checkpoint.load(kept)
+            assert str(kept) in done.stderr
         else:
             assert not kept.exists()
     finally:

@@ -26,7 +26,8 @@ from train.backbone import make_classifier
 from train.fit import fit
 from train.photos import LabelledFile
 from train.recipe import Amp, Optimizer, Recipe
-from train.run import newest_run, next_run, train
+from train.run import train
+from train.runs import newest_run, next_run
 from train.split import read_split
 
 QUICK = Recipe(model="resnet18", weights="none", img_size=32, epochs=2, batch_size=16)

@@ -53,6 +53,13 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path, capsys: pytes
     assert "code ran" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("text", ["a note", "hello", "Q", "", "{}", "\x80\x02"])
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "w.pth").write_text(text, encoding="latin-1")
+    with pytest.raises(WeightsError, match="no checkpoint of plain tensors"):
+        load_weights(make_classifier("resnet18", 3), "resnet18", str(tmp_path / "w.pth"))
+
+
 def test_unknown_weights_offer_the_nearest() -> None:
     with pytest.raises(WeightsError, match=r"nearest: .*IMAGENET1K_V1"):
         load_weights(make_classifier("resnet18", 3), "resnet18", "IMAGENET1K_V3")
