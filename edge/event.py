@@ -25,6 +25,12 @@ class Decision(str, Enum):
     """The confidence is below the artifact's threshold."""
 
 
+def decide(confidence: float, threshold: float | None) -> Decision:
+    """Accept what reaches the artifact's threshold; without one, everything."""
+    rejected = threshold is not None and confidence < threshold
+    return Decision.REJECTED if rejected else Decision.ACCEPTED
+
+
 @dataclass(frozen=True)
 class Latency:
     """How long the newest classified frame took, in milliseconds."""
@@ -126,11 +132,10 @@ class Reporter:
         best = int(outcome.probabilities.argmax())
         confidence = float(outcome.probabilities[best])
         threshold = self.bundle.artifact(self.backend.precision).reject_threshold
-        rejected = threshold is not None and confidence < threshold
         return Deposit(
             label=manifest.labels[best],
             confidence=round(confidence, 6),
-            decision=Decision.REJECTED if rejected else Decision.ACCEPTED,
+            decision=decide(confidence, threshold),
             probabilities={
                 label: round(float(score), 6)
                 for label, score in zip(manifest.labels, outcome.probabilities, strict=True)

@@ -8,6 +8,7 @@ import onnx
 import onnx_ir
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from edge.errors import ExportError
 from export.graph import check
 
 LAYERS = frozenset(("Conv", "Gemm", "MatMul"))
@@ -33,6 +34,8 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     del half.graph.value_info[:]  # it leaves some at their old type; every runtime infers them anew
     result = _sorted(half)
     check(result)
+    if not is_fp16(result):
+        raise ExportError("a layer's weights are not in fp16 after the conversion; report the model's name")
     return result
 
 

@@ -14,7 +14,7 @@ from edge.backends import BACKENDS
 from edge.cli.app import NO, OK, note, progress_bar, run, say, say_json, shared_options
 from edge.draw import Tile, grid, save_png
 from edge.evaluate import Answer, Judge, open_judge
-from edge.event import Decision
+from edge.event import Decision, decide
 from edge.images import list_images
 from edge.manifest import Precision
 from edge.preprocess import InputSpec, preprocess
@@ -81,7 +81,7 @@ def _predict(judge: Judge, images: tuple[Path, ...], unreadable: list[dict[str, 
                 continue
             best = int(result.probabilities.argmax())
             confidence = float(result.probabilities[best])
-            decision = Decision.ACCEPTED if confidence >= judge.threshold else Decision.REJECTED
+            decision = decide(confidence, judge.threshold)
             probabilities = {label: float(p) for label, p in zip(labels, result.probabilities, strict=True)}
             yield Prediction(result.path, labels[best], confidence, decision, probabilities)
 

@@ -15,7 +15,7 @@ import torch
 from edge.bundle import load
 from edge.errors import DataError, ExportError
 from edge.images import Role
-from edge.manifest import Precision, Verdict
+from edge.manifest import Artifact, Precision, Verdict
 from export import run as exporting
 from export.run import export
 from tests.conftest import TinyRun
@@ -55,24 +55,29 @@ def test_the_golden_images_are_photos_as_they_came_from_the_disk(tiny_run: TinyR
         assert all(golden[f"image_{number}"].tobytes() in photos for number in range(count))
 
 
-def test_a_graph_that_answers_otherwise_fails_and_is_marked(
-    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A planted fault: the head's weights negated in the half-precision graph."""
+def _export_spoiled(
+    tiny_run: TinyRun, folder: Path, monkeypatch: pytest.MonkeyPatch, factor: float
+) -> dict[Precision, Artifact]:
+    """Export with a planted fault, the head's weights multiplied in the fp16 graph; return what the disk holds."""
     honest = exporting.to_fp16
 
     def spoiled(model: onnx.ModelProto) -> onnx.ModelProto:
         half = honest(model)
-        for tensor in half.graph.initializer:
-            if tensor.name.endswith("fc.weight"):
-                values = onnx.numpy_helper.to_array(tensor)
-                tensor.CopyFrom(onnx.numpy_helper.from_array(-values, tensor.name))
+        (weights,) = [tensor for tensor in half.graph.initializer if tensor.name.endswith("fc.weight")]
+        values = onnx.numpy_helper.to_array(weights) * np.float16(factor)
+        weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
         return half
 
     monkeypatch.setattr(exporting, "to_fp16", spoiled)
-    exported = export(tiny_run.run, tmp_path / "bundle", (Precision.FP16,), tiny_run.cache)
-    assert not exported.passed
-    verdicts = {one.precision: one.verdict for one in load(tmp_path / "bundle").manifest.artifacts}
+    assert not export(tiny_run.run, folder, (Precision.FP16,), tiny_run.cache).passed
+    return {one.precision: one for one in load(folder).manifest.artifacts}
+
+
+def test_a_graph_that_answers_otherwise_fails_and_is_marked(
+    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts = _export_spoiled(tiny_run, tmp_path / "bundle", monkeypatch, -1.0)
+    verdicts = {precision: one.verdict for precision, one in artifacts.items()}
     assert verdicts == {Precision.FP32: Verdict.PASS, Precision.FP16: Verdict.FAIL}
 
 
@@ -80,19 +85,7 @@ def test_an_artifact_that_answers_no_numbers_is_written_and_marked(
     tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As an overflow of half precision would."""
-    honest = exporting.to_fp16
-
-    def overflowing(model: onnx.ModelProto) -> onnx.ModelProto:
-        half = honest(model)
-        for tensor in half.graph.initializer:
-            if tensor.name.endswith("fc.weight"):
-                values = np.full_like(onnx.numpy_helper.to_array(tensor), np.inf)
-                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-        return half
-
-    monkeypatch.setattr(exporting, "to_fp16", overflowing)
-    exported = export(tiny_run.run, tmp_path / "bundle", (Precision.FP16,), tiny_run.cache)
-    (spoiled,) = [one for one in exported.bundle.manifest.artifacts if one.precision is Precision.FP16]
+    spoiled = _export_spoiled(tiny_run, tmp_path / "bundle", monkeypatch, np.inf)[Precision.FP16]
     assert (spoiled.verdict, spoiled.parity.agreement) == (Verdict.FAIL, 0.0)
 
 
