@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: setup demo check test bench proof proof-latency proof-demo proof-train proof-export clean
+.PHONY: setup demo check test bench proof proof-latency proof-demo proof-train proof-export proof-data clean
 
 setup: $(READY)
 
@@ -32,7 +32,7 @@ bench: $(READY)
 	$(BIN)/pytest benchmarks --benchmark-enable --benchmark-only
 
 # What takes too long for CI, each at most 30 minutes; the figures go to docs/measurements.md.
-proof: proof-latency proof-demo proof-train proof-export
+proof: proof-latency proof-demo proof-train proof-export proof-data
 
 proof-latency: $(READY)
 	$(BIN)/python -m benchmarks.proof latency
@@ -45,6 +45,9 @@ proof-train: $(READY)
 
 proof-export: $(READY)
 	$(BIN)/python -m benchmarks.proof export
+
+proof-data: $(READY)
+	$(BIN)/python -m benchmarks.proof data
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -7,34 +7,25 @@ of docs/measurements.md. Exits 1 where a target is missed.
 from __future__ import annotations
 
 import json
-import os
-import platform
-import re
 import shutil
 import subprocess
 import sys
 import time
-from datetime import date
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.prove_data import prove_data
+from benchmarks.record import DATA, ROOT, WEIGHTS, WORK, keep
 from edge.backends import open_backend
 from edge.bundle import load
 from edge.images import Role, list_photos
 from edge.preprocess import preprocess
 from train import backbone, checkpoint
-from train.split import SPLIT_FILE, read_split
+from train.dataset.split import SPLIT_FILE, read_split
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
-DATA = SHARED / "data" / "trashnet.zip"
-WEIGHTS = SHARED / "weights" / "mobilenet_v2_imagenet.pth"
-MEASUREMENTS = ROOT / "docs" / "measurements.md"
-WORK = ROOT / "runs" / "proof"
 RUN, BUNDLE, CACHE = WORK / "trashnet", WORK / "bundle", WORK / "cache"
 BIN = Path(sys.executable).parent
 
@@ -45,10 +36,16 @@ MOST_DEMO_MINUTES = 6.0
 
 def main() -> None:
     """Run the proof that is named."""
-    proofs = {"train": prove_train, "export": prove_export, "demo": prove_demo, "latency": prove_latency}
+    proofs = {
+        "train": prove_train,
+        "export": prove_export,
+        "demo": prove_demo,
+        "latency": prove_latency,
+        "data": prove_data,
+    }
     if len(sys.argv) != 2 or sys.argv[1] not in proofs:
         sys.exit(f"usage: python -m benchmarks.proof {'|'.join(proofs)}")
-    if sys.argv[1] in ("train", "export") and not DATA.is_file():
+    if sys.argv[1] in ("train", "export", "data") and not DATA.is_file():
         sys.exit(f"{DATA} is missing: the proofs need TrashNet beside the project")
     sys.exit(0 if proofs[sys.argv[1]]() else 1)
 
@@ -68,7 +65,7 @@ def prove_train() -> bool:
         ("best epoch", str(result["best_epoch"]), ""),
         ("minutes, all told", f"{minutes:.1f}", f"at most {MOST_MINUTES:.0f}"),
     ]
-    _keep("train", "`edge-train trashnet.zip --weights mobilenet_v2_imagenet.pth`, default settings", rows)
+    keep("train", "`edge-train trashnet.zip --weights mobilenet_v2_imagenet.pth`, default settings", rows)
     return bool(test["accuracy"] >= LEAST_ACCURACY and minutes <= MOST_MINUTES)
 
 
@@ -87,7 +84,7 @@ def prove_demo() -> bool:
         ("decisions right", f"{result['decisions_right']:.1%}", "at least 90 %"),
         ("parity", "PASS" if result["parity_passed"] else "FAIL", "PASS"),
     ]
-    _keep("demo", "`edge-demo`, default settings", rows)
+    keep("demo", "`edge-demo`, default settings", rows)
     return bool(result["passed"]) and minutes <= MOST_DEMO_MINUTES
 
 
@@ -106,7 +103,7 @@ def prove_latency() -> bool:
         ("frame to decision over bare", f"{figures['ratio']:.2f}", "at most 1.3"),
         ("the same with the look for motion", f"{figures['ratio_watched']:.2f}", ""),
     ]
-    _keep("latency", "MobileNetV2 at 224, fp32, 1080p frames, ONNX Runtime", rows)
+    keep("latency", "MobileNetV2 at 224, fp32, 1080p frames, ONNX Runtime", rows)
     return passed
 
 
@@ -136,7 +133,7 @@ def prove_export() -> bool:
     )
     accuracies = f"{judged['accuracy']:.6f}, {trained['accuracy']:.6f}"
     rows.append(("edge-eval on the test photos' folder, PyTorch on the same", accuracies, "equal"))
-    _keep("export", "`edge-export --fp16` and `edge-eval` of that run", rows)
+    keep("export", "`edge-export --fp16` and `edge-eval` of that run", rows)
     passed = all(row["verdict"] == "PASS" for row in exported["parity"])
     exact = judged["accuracy"] == trained["accuracy"] and validation["agreement"] == 1.0
     return passed and exact and bool(validation["difference"] <= MOST_DIFFERENCE)
@@ -175,28 +172,6 @@ def _command(name: str, *arguments: str) -> Any:
     if done.returncode not in (0, 1):
         sys.exit(f"{name} ended with {done.returncode}")
     return json.loads(done.stdout)
-
-
-def _machine() -> str:
-    name = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
-    versions = ", ".join(
-        f"{library} {metadata.version(library)}" for library in ("torch", "onnxruntime", "lightning")
-    )
-    return f"{date.today().isoformat()}, {len(os.sched_getaffinity(0))} cores of {name}, no GPU; {versions}"
-
-
-def _keep(section: str, title: str, rows: list[tuple[str, str, str]]) -> None:
-    """Replace a section of docs/measurements.md, and print it."""
-    lines = [f"<!-- {section} -->", f"{title}. `make proof-{section}`. {_machine()}.", ""]
-    lines += ["| figure | measured | target |", "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)]
-    lines.append(f"<!-- /{section} -->")
-    text = "\n".join(lines)
-    old = MEASUREMENTS.read_text()
-    pattern = re.compile(f"<!-- {section} -->.*<!-- /{section} -->", re.DOTALL)
-    if not pattern.search(old):
-        sys.exit(f"{MEASUREMENTS} has no section {section}")
-    MEASUREMENTS.write_text(pattern.sub(lambda _: text, old))
-    print(text)
 
 
 if __name__ == "__main__":

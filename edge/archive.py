@@ -19,6 +19,8 @@ FREE_BYTES = 256 * 1024**2
 MAX_RATIO = 50
 """Unpacked over packed size: photos are compressed already, and stay near 1."""
 CHUNK = 1024**2
+LEFT = ".left-packed"
+"""In the unpacked folder: the names of the files that were not unpacked, one a line."""
 
 
 def unpack(archive: Path, cache: Path, endings: frozenset[str]) -> Path:
@@ -32,9 +34,11 @@ def unpack(archive: Path, cache: Path, endings: frozenset[str]) -> Path:
         return target
     try:
         with zipfile.ZipFile(archive) as file:
-            members = _members(file, archive, endings)
+            members, others = _members(file, archive, endings)
             with new_folder(target) as folder:
                 _extract(file, members, folder, archive)
+                if others:
+                    (folder / LEFT).write_text("".join(f"{name}\n" for name in others), "utf-8", "surrogateescape")
     except DataError:
         raise
     except OSError as error:
@@ -44,6 +48,15 @@ def unpack(archive: Path, cache: Path, endings: frozenset[str]) -> Path:
     except Exception as error:  # zipfile and its decompressors raise nearly anything on broken data
         raise DataError(f"{archive} is no zip that can be read ({error}); pack it anew") from error
     return target
+
+
+def left_packed(folder: Path) -> tuple[str, ...]:
+    """Return the names of the visible files that `unpack` left in the archive; none for any other folder."""
+    try:
+        names = (folder / LEFT).read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return ()
+    return tuple(name for name in names if not any(part.startswith((".", "__")) for part in name.split("/")))
 
 
 def _digest(path: Path) -> str:
@@ -57,8 +70,10 @@ def _digest(path: Path) -> str:
     return sha.hexdigest()
 
 
-def _members(file: zipfile.ZipFile, archive: Path, endings: frozenset[str]) -> list[zipfile.ZipInfo]:
-    """Judge every entry by its header, before a byte is unpacked."""
+def _members(
+    file: zipfile.ZipFile, archive: Path, endings: frozenset[str]
+) -> tuple[list[zipfile.ZipInfo], list[str]]:
+    """Judge every entry by its header, before a byte is unpacked; return what to unpack, and the other names."""
     entries = [entry for entry in file.infolist() if not entry.is_dir()]
     if len(entries) > MAX_FILES:
         raise DataError(f"{archive} holds {len(entries)} files; at most {MAX_FILES} are taken")
@@ -75,7 +90,9 @@ def _members(file: zipfile.ZipFile, archive: Path, endings: frozenset[str]) -> l
         if entry.flag_bits & 1:
             raise DataError(f"{archive} is encrypted ({entry.filename!r}); pack it without a password")
     _refuse_bomb(archive, sum(entry.file_size for entry in entries))
-    return [entry for entry in entries if PurePosixPath(entry.filename).suffix.lower() in endings]
+    wanted = [entry for entry in entries if PurePosixPath(entry.filename).suffix.lower() in endings]
+    taken = {entry.filename for entry in wanted}
+    return wanted, [entry.filename for entry in entries if entry.filename not in taken]
 
 
 def _refuse_bomb(archive: Path, unpacked: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from edge.archive import unpack
+from edge.archive import left_packed, unpack
 from edge.errors import DataError
 
 ENDINGS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"))
@@ -54,6 +54,8 @@ class Listing:
     """Class folders in plain order (by code point: class10 before class2)."""
     photos: tuple[Photo, ...]
     """In plain order of their names."""
+    ignored: tuple[str, ...] = ()
+    """Names of files in class folders, or anywhere in a zip, whose ending is of no image that can be read."""
 
 
 def list_photos(data: Path, cache: Path) -> Listing:
@@ -65,19 +67,20 @@ def list_photos(data: Path, cache: Path) -> Listing:
     root = _root(folder)
     photos: list[Photo] = []
     labels: set[str] = set()
+    ignored = list(left_packed(folder))
     for role, base in _bases(root):
         for label in _folders(base):
             labels.add(label.name)
-            photos.extend(
-                Photo(path, path.relative_to(root).as_posix(), label.name, role) for path in _images(label)
-            )
+            images, others = _files_below(label)
+            photos.extend(Photo(path, path.relative_to(root).as_posix(), label.name, role) for path in images)
+            ignored.extend(path.relative_to(root).as_posix() for path in others)
     if not photos:
         raise DataError(
             f"{data} holds no images in class folders; expected class/*.jpg or train|val|test/class/*.jpg "
             f"({', '.join(sorted(ENDINGS))})"
         )
     photos.sort(key=lambda photo: photo.name)
-    return Listing(root, tuple(sorted(labels)), tuple(photos))
+    return Listing(root, tuple(sorted(labels)), tuple(photos), tuple(sorted(ignored)))
 
 
 def open_data(data: Path, cache: Path) -> Path:
@@ -102,7 +105,7 @@ def list_images(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     for path in paths:
         if not path.exists():
             raise DataError(f"{path} does not exist; expected an image or a folder of images")
-        found.extend(_images(path) if path.is_dir() else [path])
+        found.extend(_files_below(path)[0] if path.is_dir() else [path])
     if not found:
         raise DataError(f"no images in {', '.join(map(str, paths))} ({', '.join(sorted(ENDINGS))})")
     return tuple(found)
@@ -150,15 +153,17 @@ def _files(folder: Path) -> list[Path]:
     )
 
 
-def _images(folder: Path) -> list[Path]:
-    """All image files below `folder`, in plain order of their paths. Links to folders are not followed."""
-    found: list[Path] = []
+def _files_below(folder: Path) -> tuple[list[Path], list[Path]]:
+    """All image files below `folder`, and all other files, in plain order. Links to folders are not followed."""
+    images: list[Path] = []
+    others: list[Path] = []
     for base, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith((".", "__"))]
-        found.extend(
-            Path(base, name) for name in files if Path(name).suffix.lower() in ENDINGS and not name.startswith(".")
-        )
-    return sorted(found)
+        for name in files:
+            if not name.startswith("."):
+                kind = images if os.path.splitext(name)[1].lower() in ENDINGS else others
+                kind.append(Path(base, name))
+    return sorted(images), sorted(others)
 
 
 def _refuse(error: OSError) -> None:

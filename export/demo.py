@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import zip_longest
@@ -20,6 +19,7 @@ from edge.errors import UsageError
 from edge.evaluate import evaluate, open_judge
 from edge.event import Event
 from edge.manifest import Precision
+from edge.progress import Phase, silent
 from edge.scene import SceneSettings, script
 from edge.scores import Scores
 from edge.summary import Summary
@@ -79,7 +79,7 @@ def demonstrate(
     settings: DemoSettings,
     cache: Path,
     say: Callable[[str], object],
-    progress: AbstractContextManager[Callable[[int, int], object]] | None = None,
+    phase: Phase = silent,
 ) -> Demonstrated:
     """Make photos, train, export, judge, and run the daemon, all below `settings.folder`.
 
@@ -103,7 +103,7 @@ def demonstrate(
     )
     device = choose_device("auto")
     trained = train(
-        folder / "photos", folder / "run", recipe, device, cache, command="edge-demo", progress=progress, say=say
+        folder / "photos", folder / "run", recipe, device, cache, command="edge-demo", phase=phase, say=say
     )
     say("3/5 exporting, and proving that the graphs answer as PyTorch does")
     exported = export(trained.run, None, (Precision.FP16,), cache)
@@ -150,7 +150,7 @@ def command(output: Path | None, per_class: int, epochs: int, deposits: int, see
     existed = folder.exists()
     settings = DemoSettings(folder, per_class, epochs, deposits, seed)
     try:
-        shown = demonstrate(settings, folder / "cache", note, progress_bar("examining photos"))
+        shown = demonstrate(settings, folder / "cache", note, progress_bar)
     except Interrupted as stop:
         if not existed:
             shutil.rmtree(folder, ignore_errors=True)

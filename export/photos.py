@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edge.errors import DataError
 from edge.images import Role, list_photos
-from train.split import Split
+from train.dataset.split import Split
 
 DIGEST_BYTES = 8
 """Of each photo's SHA-256 that travel in the bundle: enough to know a photo again among billions."""

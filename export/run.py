@@ -30,7 +30,7 @@ from export.parity import compare, judge
 from export.photos import TestPhotos, open_test_photos, pack_digests, spread
 from train import backbone, checkpoint
 from train.checkpoint import About
-from train.split import SPLIT_FILE, Split, read_split
+from train.dataset.split import SPLIT_FILE, Split, read_split
 
 BUNDLE = "bundle"
 """Name of the bundle in its run."""

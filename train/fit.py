@@ -13,11 +13,12 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
 from train.backbone import Classifier
+from train.balance import balanced_weights
 from train.callbacks import Keeper, Progress
 from train.checkpoint import About
 from train.device import use_bf16
 from train.photos import LabelledFile, plain_loader, train_loader
-from train.recipe import Recipe
+from train.recipe import Imbalance, Recipe
 from train.report.rows import EpochRow
 from train.tuning import FineTuning
 
@@ -46,12 +47,15 @@ def fit(
     is not a number, OSError where the disk refuses; the best weights so far stay in both cases.
     """
     batch_size = min(recipe.batch_size, len(train))
-    batches = train_loader(train, recipe.input, batch_size, recipe.seed, workers)
+    batches = train_loader(train, recipe.input, batch_size, recipe.seed, workers, recipe.imbalance)
     keeper = Keeper(run, about)
     callbacks: list[lightning.Callback] = [keeper, Progress(keeper, len(train), recipe.epochs)]
     if recipe.patience:
         callbacks.append(EarlyStopping("val_accuracy", patience=recipe.patience, mode="max"))
-    tuning = FineTuning(classifier.to(memory_format=torch.channels_last), recipe, len(batches))
+    weights = None
+    if recipe.imbalance is Imbalance.WEIGHTS:
+        weights = balanced_weights([file.target for file in train], classifier.head.out_features)
+    tuning = FineTuning(classifier.to(memory_format=torch.channels_last), recipe, len(batches), weights)
     trainer = _trainer(recipe, callbacks, device, run)
     with warnings.catch_warnings():
         # Lightning's own use of a torch class that changed its name; ours to wait out, not to mend.

@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from edge.preprocess import InputSpec, decode, preprocess
 from train.augment import Augment
+from train.balance import BalancedOrder, Pick
+from train.recipe import Imbalance
 
 Batch = tuple[Tensor, Tensor]
 """uint8 [n, height, width, 3] BGR and int64 [n], index of the label."""
@@ -30,7 +32,7 @@ class LabelledFile:
 
 
 class TrainPhotos(Dataset[Batch]):
-    """Augmented photos. An index is (epoch, number), since the epoch decides the augmentation."""
+    """Augmented photos. An index is (epoch, number, copy): together they decide the augmentation."""
 
     def __init__(self, files: Sequence[LabelledFile], spec: InputSpec, seed: int) -> None:
         self._files = files
@@ -40,10 +42,10 @@ class TrainPhotos(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self._files)
 
-    def __getitem__(self, index: tuple[int, int]) -> Batch:
-        epoch, number = index
+    def __getitem__(self, index: Pick) -> Batch:
+        epoch, number, copy = index
         file = self._files[number]
-        key = int(np.random.SeedSequence([self._seed, epoch, number]).generate_state(1, np.uint64)[0])
+        key = int(np.random.SeedSequence([self._seed, epoch, number, copy]).generate_state(1, np.uint64)[0])
         picture = decode(file.path.read_bytes())
         return self._augment(picture, key), torch.tensor(file.target)
 
@@ -63,7 +65,7 @@ class PlainPhotos(Dataset[Batch]):
         return torch.from_numpy(preprocess(file.path.read_bytes(), self._spec)), torch.tensor(file.target)
 
 
-class EpochOrder(Sampler[tuple[int, int]]):
+class EpochOrder(Sampler[Pick]):
     """A new order each epoch, from the seed and the epoch alone."""
 
     def __init__(self, length: int, seed: int) -> None:
@@ -78,19 +80,29 @@ class EpochOrder(Sampler[tuple[int, int]]):
     def __len__(self) -> int:
         return self._length
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[Pick]:
         order = np.random.default_rng([self._seed, self._epoch]).permutation(self._length)
-        return ((self._epoch, int(number)) for number in order)
+        return ((self._epoch, int(number), 0) for number in order)
 
 
 def train_loader(
-    files: Sequence[LabelledFile], spec: InputSpec, batch_size: int, seed: int, workers: int
+    files: Sequence[LabelledFile],
+    spec: InputSpec,
+    batch_size: int,
+    seed: int,
+    workers: int,
+    imbalance: Imbalance = Imbalance.NONE,
 ) -> DataLoader[Batch]:
-    """Return shuffled, augmented batches. A last batch of one photo is left out: BatchNorm can't take it."""
+    """Return shuffled, augmented batches. A last batch of one photo is left out: BatchNorm can't take it.
+
+    Each photo comes once an epoch; with Imbalance.SAMPLING each class as often as the others.
+    """
+    evenly = imbalance is Imbalance.SAMPLING
+    targets = [file.target for file in files]
     return DataLoader(
         TrainPhotos(files, spec, seed),
         batch_size=batch_size,
-        sampler=EpochOrder(len(files), seed),
+        sampler=BalancedOrder(targets, seed) if evenly else EpochOrder(len(files), seed),
         num_workers=workers,
         drop_last=len(files) % batch_size == 1 and len(files) > 1,
         persistent_workers=workers > 0,

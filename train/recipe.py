@@ -28,6 +28,16 @@ class Amp(str, Enum):
     OFF = "off"
 
 
+class Imbalance(str, Enum):
+    """What is done for classes with few photos."""
+
+    NONE = "none"
+    WEIGHTS = "weights"
+    """Their photos count more in the loss."""
+    SAMPLING = "sampling"
+    """Their photos are drawn more often, those of large classes less."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides what is trained and how, the photos aside."""
@@ -52,6 +62,7 @@ class Recipe:
     warmup: float = 0.1
     """Share of the second phase's steps over which the rate rises from zero."""
     label_smoothing: float = 0.1
+    imbalance: Imbalance = Imbalance.NONE
     patience: int = 8
     """Epochs without a better validation before training ends early; 0: never."""
     seed: int = 0

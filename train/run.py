@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import random
+import copy
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -13,31 +11,27 @@ import msgspec
 import torch
 import yaml
 
-from edge.backends.base import Probabilities
-from edge.draw import Tile, confusion_matrix, grid, save_png
 from edge.errors import TrainError
 from edge.files import is_taken, replace_bytes
-from edge.images import Role, list_photos
-from edge.preprocess import preprocess
-from edge.scores import Scores, score
+from edge.images import Role
+from edge.progress import Phase, silent
+from edge.scores import Scores
 from train import checkpoint
-from train.backbone import check_model, make_classifier
-from train.calibrate import fit_temperature, softmax
-from train.device import device_name, library_versions
-from train.examine import Examined, examine
+from train.backbone import Classifier, check_model, make_classifier
+from train.dataset.prepare import Division, prepare
+from train.dataset.split import SPLIT_FILE, Split, write_split
+from train.device import library_versions
 from train.fit import Fitted, fit
-from train.judge import answer
+from train.insight.look import Insight
+from train.job import Job
+from train.outcome import judge
 from train.photos import LabelledFile, auto_workers
 from train.recipe import Recipe
-from train.report.figures import draw_results
-from train.report.page import Page, write_page
-from train.split import SPLIT_FILE, Split, make_split, write_split
+from train.report.data_page import write_report
+from train.results import write_results
 from train.weights import load_weights
 
-ARGS, LABELS, METRICS, REPORT = "args.yaml", "labels.txt", "metrics.json", "report.html"
-GRID_TILES = 36
-BROKEN_NAMED = 20
-"""Broken files that the report names; the rest are counted."""
+ARGS, LABELS, DATA_REPORT = "args.yaml", "labels.txt", "data"
 
 
 @dataclass(frozen=True)
@@ -50,20 +44,10 @@ class Trained:
     """Training alone, without examining the photos and judging."""
     scores: Scores
     """Of the best weights on the test photos."""
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What all the parts of one run share."""
-
-    run: Path
-    recipe: Recipe
-    device: torch.device
-    workers: int
-    command: str
-    files: dict[Role, tuple[LabelledFile, ...]]
-    split: Split
-    examined: Examined
+    labels: tuple[str, ...]
+    """In output order."""
+    insight: Insight
+    """Suspect labels, and what more photos should bring."""
 
 
 def train(
@@ -73,47 +57,41 @@ def train(
     device: torch.device,
     cache: Path,
     *,
+    division: Division = Division(),  # noqa: B008  frozen
     workers: int | None = None,
     command: str = "",
-    progress: AbstractContextManager[Callable[[int, int], object]] | None = None,
+    phase: Phase = silent,
     say: Callable[[str], object] = lambda line: None,  # noqa: ARG005
 ) -> Trained:
     """Train on `data` (a folder or .zip of class folders) and write the run folder `run`.
 
-    `cache` is where zips are unpacked; `workers` load photos (None: chosen by the machine); `command` is
-    kept in the report; `progress` gives, while the photos are examined, what is told (done, total); `say` gets one
-    sentence for everything that was decided about the data. Raises BinsightError: data, weights or options
-    that can't serve, a run folder that exists. The best weights so far stay in `run` whatever happens.
+    `cache` is where zips are unpacked; `division` says how the photos get their roles; `workers` load photos
+    (None: chosen by the machine); `command` is kept in the report; `phase` opens the progress of each long
+    piece of work but training; `say` gets one sentence for everything that was found and decided about the
+    data. Raises BinsightError: data, weights or options that can't serve, a run folder that exists. The best
+    weights so far stay in `run` whatever happens.
     """
     _check_new(run)
     check_model(recipe.model)
-    listing = list_photos(data, cache)
-    with progress or nullcontext() as report:
-        examined = examine(listing, report)
-    split = make_split(examined, data, recipe.seed)
-    for line in _findings(examined, split):
+    prepared = prepare(data, cache, recipe.seed, division, phase)
+    split, root = prepared.split, prepared.survey.examined.root
+    for line in prepared.findings:
         say(line)
     torch.manual_seed(recipe.seed)
     classifier = make_classifier(recipe.model, len(split.labels))
     source = load_weights(classifier, recipe.model, recipe.weights)
+    # What has not seen the labels can judge them.
+    before = copy.deepcopy(classifier) if recipe.pretrained else None
     workers = auto_workers(device.type == "cuda") if workers is None else workers
-    files = {role: _labelled(split, role, listing.root) for role in Role}
-    job = _Job(run, recipe, device, workers, command, files, split, examined)
+    files = {role: _labelled(split, role, root) for role in Role}
+    job = Job(run, recipe, device, workers, command, files, prepared.groups, split, prepared.findings)
     _begin(job, data)
-    about = checkpoint.About(
-        recipe.model, split.labels, recipe.input, 0, 0.0, recipe.seed, source, 1.0, library_versions()
-    )
-    fitted = fit(
-        classifier,
-        files[Role.TRAIN],
-        files[Role.VAL],
-        recipe,
-        run,
-        lambda epoch, accuracy: replace(about, epoch=epoch, val_accuracy=accuracy),
-        device,
-        workers,
-    )
-    return _judge(job, fitted)
+    write_report(run / DATA_REPORT, prepared.survey, split.data, command)
+    fitted = _fit(job, classifier, source)
+    with phase("looking at the labels") as report:
+        outcome = judge(job, fitted, before, report)
+    write_results(job, outcome)
+    return Trained(run, outcome.about.epoch, outcome.seconds, outcome.scores, split.labels, outcome.insight)
 
 
 def _check_new(run: Path) -> None:
@@ -125,17 +103,7 @@ def _labelled(split: Split, role: Role, root: Path) -> tuple[LabelledFile, ...]:
     return tuple(LabelledFile(root / one.file, split.labels.index(one.label)) for one in split.roles[role])
 
 
-def _findings(examined: Examined, split: Split) -> tuple[str, ...]:
-    """What was found and decided, in sentences."""
-    counts = ", ".join(f"{len(split.roles[role])} {role.value}" for role in Role)
-    lines = [f"{len(examined.samples)} photos in {len(split.labels)} classes: {counts}", *split.notes]
-    if examined.broken:
-        lines.append(f"{len(examined.broken)} photos can't be read and were left out")
-    lines.extend(f"left out {one.name}: {one.reason}" for one in examined.broken[:BROKEN_NAMED])
-    return tuple(lines)
-
-
-def _begin(job: _Job, data: Path) -> None:
+def _begin(job: Job, data: Path) -> None:
     """Write all that is known before the first step, so that a run that stops can still be used."""
     _check_new(job.run)  # again: the photos took a while, and somebody may have been faster
     (job.run / checkpoint.BEST).parent.mkdir(parents=True)
@@ -144,6 +112,7 @@ def _begin(job: _Job, data: Path) -> None:
         "data": str(data.absolute()),
         "device": str(job.device),
         "workers": job.workers,
+        "group_by": job.split.grouped_by,
         "command": job.command,
         "versions": library_versions(),
     }
@@ -152,89 +121,19 @@ def _begin(job: _Job, data: Path) -> None:
     write_split(job.run / SPLIT_FILE, job.split)
 
 
-def _judge(job: _Job, fitted: Fitted) -> Trained:
-    """Fit the temperature on validation photos, judge the best weights on the test photos, once, and report."""
-    path = job.run / checkpoint.BEST
-    classifier, about = checkpoint.load(path)
-    spec = job.recipe.input
-    truth, logits = answer(classifier, job.files[Role.VAL], spec, job.device, workers=job.workers)
-    about = replace(about, temperature=fit_temperature(logits, truth))
-    checkpoint.save(path, classifier, about)
-    truth, logits = answer(classifier, job.files[Role.TEST], spec, job.device, workers=job.workers)
-    probabilities = softmax(logits, about.temperature)
-    scores = score(truth, probabilities, job.split.labels)
-    trained = Trained(job.run, about.epoch, sum(row.seconds for row in fitted.rows), scores)
-    _write_metrics(job, trained, about)
-    _draw(job, fitted, scores, _tiles(job, probabilities))
-    _write_report(job, fitted, trained, about)
-    return trained
-
-
-def _write_metrics(job: _Job, trained: Trained, about: checkpoint.About) -> None:
-    metrics = {
-        **asdict(trained.scores),
-        "labels": job.split.labels,
-        "best_epoch": trained.best_epoch,
-        "val_accuracy": about.val_accuracy,
-        "seconds": trained.seconds,
-        "temperature": about.temperature,
-    }
-    replace_bytes(job.run / METRICS, json.dumps(metrics, indent=1, allow_nan=False).encode() + b"\n")
-
-
-def _tiles(job: _Job, probabilities: Probabilities) -> list[Tile]:
-    """Test photos drawn by the seed, as the network saw them, with what it said."""
-    labels = job.split.labels
-    count = len(probabilities)
-    chosen = sorted(random.Random(job.recipe.seed).sample(range(count), min(GRID_TILES, count)))
-    tiles = []
-    for index in chosen:
-        file = job.files[Role.TEST][index]
-        said = int(probabilities[index].argmax())
-        tiles.append(
-            Tile(
-                preprocess(file.path.read_bytes(), job.recipe.input),
-                f"{labels[said]} {probabilities[index, said]:.0%}",
-                f"true: {labels[file.target]}",
-                said == file.target,
-            )
-        )
-    return tiles
-
-
-def _draw(job: _Job, fitted: Fitted, scores: Scores, tiles: list[Tile]) -> None:
-    draw_results(fitted.rows, job.run / "results.png")
-    for name, normalized in (("confusion_matrix", False), ("confusion_matrix_normalized", True)):
-        save_png(job.run / f"{name}.png", confusion_matrix(scores.confusion, job.split.labels, normalized))
-    save_png(job.run / "predictions.png", grid(tiles))
-
-
-def _write_report(job: _Job, fitted: Fitted, trained: Trained, about: checkpoint.About) -> None:
-    facts = {
-        "model": about.model,
-        "weights": about.weights,
-        "data": job.split.data,
-        "data digest": job.split.data_digest,
-        "input": f"{about.input.width} x {about.input.height}, {about.input.resize.value}",
-        "seed": str(about.seed),
-        "temperature": f"{about.temperature:.3f}",
-        "device": device_name(job.device),
-        **about.versions,
-    }
-    figures = {
-        "Curves": "results.png",
-        "Confusion matrix": "confusion_matrix.png",
-        "Confusion matrix, by true class": "confusion_matrix_normalized.png",
-        "Photos that judged, and what was answered": "predictions.png",
-    }
-    page = Page(
-        title=job.run.name,
-        command=job.command,
-        facts=tuple(facts.items()),
-        scores=trained.scores,
-        best_epoch=trained.best_epoch,
-        findings=_findings(job.examined, job.split),
-        rows=fitted.rows,
-        figures=tuple((caption, job.run / file) for caption, file in figures.items()),
+def _fit(job: Job, classifier: Classifier, source: str) -> Fitted:
+    """Train the classifier, in place; `source` says where its weights came from."""
+    recipe = job.recipe
+    about = checkpoint.About(
+        recipe.model, job.split.labels, recipe.input, 0, 0.0, recipe.seed, source, 1.0, library_versions()
     )
-    write_page(job.run / REPORT, page)
+    return fit(
+        classifier,
+        job.files[Role.TRAIN],
+        job.files[Role.VAL],
+        recipe,
+        job.run,
+        lambda epoch, accuracy: replace(about, epoch=epoch, val_accuracy=accuracy),
+        job.device,
+        job.workers,
+    )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from train.backbone import Classifier
+from train.balance import Weights
 from train.photos import Batch
 from train.recipe import Optimizer, Recipe
 
@@ -21,12 +22,16 @@ MOMENTUM = 0.9
 class FineTuning(lightning.LightningModule):
     """First the head on a frozen backbone, then everything: pretrained layers more gently."""
 
-    def __init__(self, classifier: Classifier, recipe: Recipe, steps_per_epoch: int) -> None:
+    def __init__(
+        self, classifier: Classifier, recipe: Recipe, steps_per_epoch: int, weights: Weights | None = None
+    ) -> None:
+        """`weights`: what a photo of each class counts in the training loss; None: all the same."""
         super().__init__()
         self.classifier = classifier
         self._recipe = recipe
         self._steps = steps_per_epoch
-        self._loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+        weight = None if weights is None else torch.as_tensor(weights, dtype=torch.float32)
+        self._loss = nn.CrossEntropyLoss(weight, label_smoothing=recipe.label_smoothing)
 
     @property
     def frozen(self) -> bool:

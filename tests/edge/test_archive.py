@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge import archive as archives
-from edge.archive import unpack
+from edge.archive import LEFT, left_packed, unpack
 from edge.errors import DataError
 
 ENDINGS = frozenset((".jpg", ".png"))
@@ -56,7 +56,9 @@ class TestUnpack:
             ("b/3.jpg.exe", b"x"),
         ]
         folder = unpack(make_zip(tmp_path / "a.zip", entries), tmp_path / "cache", ENDINGS)
-        assert tree(folder) == {"a/1.jpg": b"one", "a/2.PNG": b"two"}
+        left = {LEFT: b"read.me\nrun.sh\nb/3.jpg.exe\n"}
+        assert tree(folder) == {"a/1.jpg": b"one", "a/2.PNG": b"two"} | left
+        assert left_packed(folder) == ("read.me", "run.sh", "b/3.jpg.exe")
         assert list((tmp_path / "cache").iterdir()) == [folder]
 
     @pytest.mark.parametrize(

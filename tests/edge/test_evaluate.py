@@ -121,7 +121,7 @@ class TestEvaluate:
         self, made: Bundle, data: Path, tmp_path: Path
     ) -> None:
         from export.photos import pack_digests
-        from train.split import Split, SplitFile
+        from train.dataset.split import Split, SplitFile
 
         trained = [
             SplitFile(file=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), label="red")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from edge.errors import ImageError
-from edge.preprocess import LETTERBOX_GREY, InputSpec, Pixels, Resize, decode, fit, preprocess
+from edge.preprocess import LETTERBOX_GREY, InputSpec, Pixels, Resize, decode, fit, glance, preprocess
 
 RED, GREEN, BLUE, WHITE = (0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 255, 255)
 """BGR."""
@@ -477,3 +477,19 @@ class TestInputSpec:
 
     def test_shape(self) -> None:
         assert InputSpec(48, 96).shape == (48, 96, 3)
+
+
+def test_a_glance_is_upright_small_and_of_the_right_colours() -> None:
+    picture = np.zeros((1200, 1600, 3), np.uint8)
+    picture[:, :800] = (10, 200, 90)
+    exif = Image.Exif()
+    exif[274] = 6
+    buffer = io.BytesIO()
+    Image.fromarray(picture[:, :, ::-1].copy()).save(buffer, "JPEG", quality=95, exif=exif.tobytes())
+    seen = glance(buffer.getvalue(), 160)
+    assert 160 <= max(seen.shape) < 1600
+    assert seen.shape[0] > seen.shape[1]
+    whole = decode(buffer.getvalue())
+    for row in (0.25, 0.75):
+        here, there = (at[int(row * at.shape[0]), at.shape[1] // 2].astype(int) for at in (seen, whole))
+        assert np.abs(here - there).max() <= 2

@@ -21,7 +21,7 @@ from export.run import export
 from tests.conftest import TinyRun
 from tests.made import BIN, command, one_line_error, pack
 from train import checkpoint
-from train.split import read_split
+from train.dataset.split import read_split
 
 
 def test_the_bundle_holds_all_that_is_promised(tiny_run: TinyRun) -> None:

@@ -52,9 +52,9 @@ def test_every_epoch_has_an_order_of_its_own() -> None:
     first = list(order)
     order.set_epoch(1)
     second = list(order)
-    assert [number for _, number in first] != [number for _, number in second]
-    assert sorted(number for _, number in second) == list(range(50))
-    assert {epoch for epoch, _ in second} == {1}
+    assert [number for _, number, _ in first] != [number for _, number, _ in second]
+    assert sorted(number for _, number, _ in second) == list(range(50))
+    assert {epoch for epoch, _, _ in second} == {1}
 
 
 def test_a_last_batch_of_one_is_left_out(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import io
 import math
 import re
 from dataclasses import astuple, replace
@@ -13,12 +14,21 @@ import pytest
 from PIL import Image
 
 from edge.intervals import wilson
+from edge.preprocess import InputSpec, Resize
 from edge.scores import Scores, score
-from train.report.figures import draw_results
-from train.report.page import Page, write_page
+from train.balance import ClassShare
+from train.insight.curve import LearningCurve
+from train.insight.doubling import Doubling
+from train.recipe import Imbalance
+from train.report.figures import draw_curve, draw_results
+from train.report.page import BalancePart, CurvePart, Gallery, Page, RoleLine, Shot, SuspectPart, write_page
 from train.report.rows import EpochRow, best_epoch, write_csv
+from train.report.thumbs import Thumb
+from train.report.views import draw_view
 
 NAN = float("nan")
+THUMB = Thumb("data:image/jpeg;base64,AAAA", 16, 12)
+DOUBLING = Doubling(60, 0.8, 0.841, 0.79, 0.9)
 HEADER = "epoch,phase,seconds,images_per_second,learning_rate,train_loss,train_accuracy,val_loss,val_accuracy"
 
 
@@ -48,6 +58,18 @@ def page(tmp_path: Path) -> Page:
         findings=("2 files were skipped.",),
         rows=(row(1, 0.5, phase="head"), row(2, 0.9), row(3, 0.8)),
         figures=tuple(figures),
+        roles=(RoleLine("train", 70, "fits the weights"), RoleLine("test", 10, "judges, once")),
+        balance=BalancePart(
+            Imbalance.WEIGHTS, (ClassShare("glass", 60, 0.5, 60.0), ClassShare("paper", 6, 5.0, 6.0))
+        ),
+        mistakes=Gallery((Shot("paper/1.jpg", "test", "glass, 97 %", "labelled paper", THUMB),), 2, 10),
+        suspects=SuspectPart(
+            Gallery((Shot("glass/2.jpg", "val", "labelled glass", "rather paper", THUMB),), 3, 80), 0.75
+        ),
+        curve=CurvePart(
+            "doubling the photos should help", figures[0][1], 56, (("glass", DOUBLING), ("paper", None))
+        ),
+        notes=("the features come from elsewhere",),
     )
 
 
@@ -124,6 +146,32 @@ class TestDrawResults:
         assert (pixels("all") != pixels("head")).any()
 
 
+class TestDrawCurve:
+    def test_draws_what_is_measured_and_what_is_expected(self, tmp_path: Path) -> None:
+        curve = LearningCurve((50, 100, 200), (0.6, 0.7, 0.8), (0.02, 0.01, 0.01), DOUBLING, (DOUBLING,))
+        draw_curve(curve, tmp_path / "curve.png")
+        pixels = np.asarray(Image.open(tmp_path / "curve.png").convert("RGB")).astype(int)
+        measured = (np.abs(pixels - [0x0C, 0x34, 0x6E]).sum(axis=2) < 30).nonzero()
+        expected = (np.abs(pixels - [0xD9, 0x77, 0x06]).sum(axis=2) < 30).nonzero()
+        assert len(measured[0]) > 200
+        assert len(expected[0]) > 100
+        assert measured[1].min() < expected[1].min(), "what is expected comes later"
+
+
+class TestDrawView:
+    def test_shows_what_the_network_sees(self, tmp_path: Path) -> None:
+        """The middle of a wide photo, whose sides are another colour."""
+        picture = np.zeros((400, 800, 3), dtype=np.uint8)
+        picture[:, 210:590] = (0, 200, 0)
+        Image.fromarray(picture).save(tmp_path / "wide.png")
+        thumb = draw_view(tmp_path / "wide.png", InputSpec(224, 224, Resize.CROP, 256))
+        data = base64.b64decode(thumb.source.partition(",")[2])
+        shown = np.asarray(Image.open(io.BytesIO(data)))
+        assert (thumb.width, thumb.height) == (160, 160)
+        assert shown.shape == (160, 160, 3)
+        assert np.all(shown[..., 1] > 150)
+
+
 class TestPage:
     def test_says_the_numbers(self, page: Page, tmp_path: Path) -> None:
         text = " ".join(Elements(write(page, tmp_path)).text.split())
@@ -138,7 +186,11 @@ class TestPage:
 
     def test_parts_come_in_order(self, page: Page, tmp_path: Path) -> None:
         text = Elements(write(page, tmp_path)).text
-        parts = ["Test accuracy", "Classes", "The matrix", "The results", "2 files", "Epochs", page.command]
+        parts = [
+            *("Test accuracy", "Classes", "The matrix", "The results", "The most confident mistakes"),
+            *("Labels that look wrong", "Would more photos help?", "2 files", "Fits the weights"),
+            *("Balance of the classes", "Epochs", page.command),
+        ]
         places = [text.index(part) for part in parts]
         assert places == sorted(places)
 
@@ -162,11 +214,17 @@ class TestPage:
                 findings=(nasty,),
                 rows=(row(1, phase=nasty),),
                 figures=((nasty, page.figures[0][1]),),
+                roles=(RoleLine(nasty, 1, nasty),),
+                balance=BalancePart(Imbalance.NONE, (ClassShare(nasty, 1, 1, 1),)),
+                mistakes=Gallery((Shot(nasty, nasty, nasty, nasty, THUMB),), 1, 1),
+                suspects=SuspectPart(Gallery((Shot(nasty, nasty, nasty, nasty, THUMB),), 1, 1), 1),
+                curve=CurvePart(nasty, page.figures[0][1], 1, ((nasty, DOUBLING),)),
+                notes=(nasty,),
             ),
             tmp_path,
         )
-        assert "<b>&" not in html
-        assert html.count("&lt;b&gt;&amp;&#34;&#39;") == 11
+        assert '<b>&"' not in html
+        assert html.count("&lt;b&gt;&amp;&#34;&#39;") == 11 + 3 + 2 * 5 + 3
         assert ("img", nasty) in [(tag, attributes.get("alt")) for tag, attributes in Elements(html).found]
 
     def test_takes_a_file_name_that_is_no_text(self, page: Page, tmp_path: Path) -> None:
@@ -174,8 +232,10 @@ class TestPage:
 
     def test_holds_every_figure_whole(self, page: Page, tmp_path: Path) -> None:
         images = [attributes for tag, attributes in Elements(write(page, tmp_path)).found if tag == "img"]
-        assert [image["alt"] for image in images] == ["The matrix", "The results"]
-        for image, (_, file) in zip(images, page.figures, strict=True):
+        names = ["The matrix", "The results", "paper/1.jpg", "glass/2.jpg", "Learning curve"]
+        assert [image["alt"] for image in images] == names
+        files = [file for _, file in page.figures]
+        for image, file in zip([*images[:2], images[4]], [*files, files[0]], strict=True):
             kind, _, data = (image["src"] or "").partition(",")
             assert kind == "data:image/png;base64"
             assert base64.b64decode(data) == file.read_bytes()
@@ -195,6 +255,35 @@ class TestPage:
         text = Elements(write(replace(page, findings=(), figures=(), rows=(), facts=()), tmp_path)).text
         assert "Pictures" not in text
         assert "Nothing to report." in text
+
+    def test_shows_mistakes_and_suspects(self, page: Page, tmp_path: Path) -> None:
+        text = " ".join(Elements(write(page, tmp_path)).text.split())
+        assert "2 test photos of 10 are answered wrongly; these are the 1 with the highest confidence" in text
+        assert "glass, 97 % labelled paper paper/ 1.jpg , test" in text
+        assert "Confident learning doubts 3 labels of 80, of all roles; these are the 1 most suspect" in text
+        assert "would have given 75.0 % of the photos" in text
+        assert "labelled glass rather paper glass/ 2.jpg , val" in text
+
+    def test_says_what_more_photos_bring(self, page: Page, tmp_path: Path) -> None:
+        text = " ".join(Elements(write(page, tmp_path)).text.split())
+        assert "Doubling the photos should help." in text
+        assert "glass 60 80.0 84.1 79.0 to 90.0 +4.1 paper too few photos to tell" in text
+        assert "The features come from elsewhere." in text
+
+    def test_says_what_roles_and_classes_get(self, page: Page, tmp_path: Path) -> None:
+        text = " ".join(Elements(write(page, tmp_path)).text.split())
+        assert "test 10 Judges, once" in text
+        assert "--imbalance weights" in text
+        assert "paper 6 5.00 6" in text
+        even = replace(page, balance=replace(page.balance, imbalance=Imbalance.SAMPLING))
+        assert "--imbalance sampling" in write(even, tmp_path)
+
+    def test_says_where_there_is_nothing_to_show(self, page: Page, tmp_path: Path) -> None:
+        bare = replace(page, mistakes=Gallery((), 0, 10), suspects=None, curve=None, notes=("too few photos",))
+        text = " ".join(Elements(write(bare, tmp_path)).text.split())
+        assert "No test photo is answered wrongly." in text
+        assert text.count("Not told, for the reason below.") == 2
+        assert "Too few photos." in text
 
     def test_missing_figure_leaves_no_page(self, page: Page, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match=r"gone\.png"):

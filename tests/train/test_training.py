@@ -5,9 +5,11 @@ import hashlib
 import io
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,13 +24,14 @@ from export.photos import TestPhotos
 from tests.conftest import TinyRun
 from tests.made import KINDS, write_photos
 from train import checkpoint
-from train.backbone import make_classifier
+from train.backbone import Classifier, make_classifier
+from train.dataset.split import read_split
 from train.fit import fit
+from train.insight import features
 from train.photos import LabelledFile
 from train.recipe import Amp, Optimizer, Recipe
 from train.run import train
 from train.runs import newest_run, next_run
-from train.split import read_split
 
 QUICK = Recipe(model="resnet18", weights="none", img_size=32, epochs=2, batch_size=16)
 RUN_FILES = [
@@ -44,6 +47,8 @@ RUN_FILES = [
     "weights/best.pt",
     "weights/last.pt",
     "split.json",
+    "suspects.csv",
+    "learning_curve.png",
 ]
 
 
@@ -70,6 +75,78 @@ def test_the_run_folder_holds_all_that_is_promised(tiny_run: TinyRun) -> None:
     assert (tiny_run.run / "labels.txt").read_text().split() == list(KINDS)
     for name in ("results.png", "confusion_matrix.png", "confusion_matrix_normalized.png", "predictions.png"):
         assert cv2.imread(str(tiny_run.run / name)) is not None
+
+
+def test_all_photos_are_ranked_by_suspicion(tiny_run: TinyRun) -> None:
+    split = read_split(tiny_run.run / "split.json")
+    roles = {one.file: (role.value, one.label) for role in Role for one in split.roles[role]}
+    rows = list(csv.DictReader((tiny_run.run / "suspects.csv").read_text().splitlines()))
+    assert [int(row["rank"]) for row in rows] == list(range(1, 121))
+    assert {row["file"]: (row["role"], row["label"]) for row in rows} == roles
+    assert all(row["suggested"] in set(KINDS) - {row["label"]} for row in rows)
+    assert [float(row["score"]) for row in rows] == sorted(float(row["score"]) for row in rows)
+
+
+def test_the_metrics_tell_of_suspects_and_of_more_photos(tiny_run: TinyRun) -> None:
+    metrics = json.loads((tiny_run.run / "metrics.json").read_text())
+    assert 0 <= metrics["suspects"]["flagged"] <= 120
+    curve = metrics["learning_curve"]
+    assert curve["sizes"] == sorted(curve["sizes"])
+    assert curve["sizes"][-1] == pytest.approx(0.8 * 102, abs=1)
+    assert curve["overall"]["low"] <= curve["overall"]["then"] <= curve["overall"]["high"]
+    assert set(curve["classes"]) == set(KINDS)
+    assert curve["summary"].startswith("doubling the photos should ")
+    assert "this run's own network, which saw these labels" in metrics["notes"][0]
+
+
+def test_a_wrong_label_is_shown_in_the_report(tmp_path: Path) -> None:
+    """Judged by the network as it came, which has not seen the label."""
+    data = write_photos(tmp_path / "photos", 20)
+    (data / "disc" / "disc_3.jpg").rename(data / "ring" / "wrong.jpg")
+    train(data, tmp_path / "first", replace(QUICK, epochs=6), torch.device("cpu"), tmp_path)
+    again = replace(QUICK, weights=str(tmp_path / "first"), epochs=1)
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def extract(classifier: Classifier, *rest: Any, **options: Any) -> Any:
+        seen.append({key: value.clone() for key, value in classifier.backbone.state_dict().items()})
+        return features.extract(classifier, *rest, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.outcome.extract", extract)
+        trained = train(data, tmp_path / "second", again, torch.device("cpu"), tmp_path)
+    given = torch.load(tmp_path / "first" / checkpoint.BEST, weights_only=True)["weights"]
+    tuned = torch.load(tmp_path / "second" / checkpoint.BEST, weights_only=True)["weights"]
+    assert torch.equal(seen[0]["conv1.weight"], given["conv1.weight"])
+    assert not torch.equal(seen[0]["conv1.weight"], tuned["conv1.weight"])
+    assert "may have seen these labels" in trained.insight.notes[0]
+    rows = list(csv.DictReader((tmp_path / "second" / "suspects.csv").read_text().splitlines()))
+    rank = next(int(row["rank"]) for row in rows if row["file"] == "ring/wrong.jpg")
+    assert rank <= 6
+    assert rows[rank - 1]["suggested"] == "disc"
+
+
+def test_the_report_names_the_photos_that_were_answered_wrongly(tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "photos", 10)
+    train(data, tmp_path / "run", replace(QUICK, lr=1e-9, epochs=1), torch.device("cpu"), tmp_path)
+    page = (tmp_path / "run" / "report.html").read_text()
+    part = page[page.index("The most confident mistakes") : page.index("Labels that look wrong")]
+    shown = re.findall(r"labelled (\w+)<small><bdi>(\w+)/<wbr>(\S+)</bdi>, (\w+)</small>", part)
+    test = {one.file: one.label for one in read_split(tmp_path / "run" / "split.json").roles[Role.TEST]}
+    confusion = np.array(json.loads((tmp_path / "run" / "metrics.json").read_text())["confusion"])
+    assert len(shown) == confusion.sum() - np.trace(confusion) > 0
+    assert all(role == "test" and test[f"{folder}/{file}"] == label for label, folder, file, role in shown)
+
+
+def test_few_photos_are_no_crash_but_a_sentence(tmp_path: Path) -> None:
+    trained = train(
+        write_photos(tmp_path / "p", 3), tmp_path / "run", replace(QUICK, epochs=1), torch.device("cpu"), tmp_path
+    )
+    assert trained.insight.suspects is None
+    assert trained.insight.curve is None
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "9 photos are too few to tell which labels are wrong" in page
+    assert "6 photos in 3 classes are too few for a learning curve" in page
+    assert not (tmp_path / "run" / "suspects.csv").exists()
 
 
 def test_the_network_learned_something(tiny_run: TinyRun) -> None:

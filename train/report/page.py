@@ -6,19 +6,86 @@ import base64
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from edge.files import replace_bytes
 from edge.intervals import wilson
 from edge.scores import Scores
+from train.balance import ClassShare
+from train.insight.doubling import Doubling
+from train.insight.words import points
+from train.recipe import Imbalance
 from train.report.rows import EpochRow
+from train.report.templates import environment
+from train.report.thumbs import Thumb
 
 MISTAKES = 3
 """How many of the most frequent mistakes are put in words."""
 
 WIDE = 800
 """A figure of more pixels in width takes the page's whole width; two narrower ones share it."""
+
+
+@dataclass(frozen=True)
+class RoleLine:
+    """What the photos of a role are for."""
+
+    role: str
+    photos: int
+    duty: str
+
+
+@dataclass(frozen=True)
+class BalancePart:
+    """What each class got of the training."""
+
+    imbalance: Imbalance
+    shares: tuple[ClassShare, ...]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A photo as the network saw it, and what is said of it."""
+
+    name: str
+    """Path below the data set's root."""
+    role: str
+    tag: str
+    facts: str
+    thumb: Thumb
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Photos of which something is said, the most telling first."""
+
+    shots: tuple[Shot, ...]
+    found: int
+    """Of how many it is true."""
+    of: int
+    """How many were looked at."""
+
+
+@dataclass(frozen=True)
+class SuspectPart:
+    """Photos whose label is likely wrong."""
+
+    gallery: Gallery
+    agreement: float
+    """Share of the labels, 0 to 1, that the probe would have given too."""
+
+
+@dataclass(frozen=True)
+class CurvePart:
+    """What more photos should bring."""
+
+    sentence: str
+    figure: Path
+    """PNG."""
+    learnt: int
+    """Photos that the probe learns from now."""
+    classes: tuple[tuple[str, Doubling | None], ...]
+    """Label, and its recall now and later; None where there are too few photos to tell."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +105,14 @@ class Page:
     rows: tuple[EpochRow, ...]
     figures: tuple[tuple[str, Path], ...]
     """Caption and PNG."""
+    roles: tuple[RoleLine, ...]
+    balance: BalancePart
+    mistakes: Gallery
+    """Test photos that were answered wrongly, the most confident first."""
+    suspects: SuspectPart | None
+    curve: CurvePart | None
+    notes: tuple[str, ...]
+    """Sentences about suspects and curve: what is missing, and what must be known to read the rest."""
 
 
 @dataclass(frozen=True)
@@ -75,28 +150,18 @@ def write_page(path: Path, page: Page) -> None:
     """
     scores = page.scores
     right = sum(row[index] for index, row in enumerate(scores.confusion))
-    template = _environment().get_template("page.html")
-    text = template.render(
+    templates = environment()
+    templates.filters["points"] = points
+    text = templates.get_template("page.html").render(
         page=page,
         scores=scores,
         interval=wilson(right, scores.images),
         classes=_class_lines(scores),
         mistakes=_mistakes(scores),
         figures=[_figure(caption, file) for caption, file in page.figures],
+        curve_figure=page.curve and _figure(page.curve.sentence, page.curve.figure),
     )
     replace_bytes(path, text.encode("utf-8", "replace"))  # file names may hold lone surrogates
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("train.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
-    return environment
 
 
 def _class_lines(scores: Scores) -> list[_ClassLine]:

@@ -26,7 +26,7 @@ from edge.cli.app import (
 )
 from edge.errors import TrainError
 from edge.preprocess import Resize
-from train.recipe import Amp, Optimizer, Recipe
+from train.recipe import Amp, Imbalance, Optimizer, Recipe
 
 DEFAULT = Recipe()
 BEST = Path("weights/best.pt")
@@ -56,6 +56,12 @@ BEST = Path("weights/best.pt")
 )
 @click.option("--lr", type=click.FloatRange(0, min_open=True), default=DEFAULT.lr, help="Peak, of the head.")
 @click.option(
+    "--imbalance",
+    type=click.Choice([kind.value for kind in Imbalance]),
+    default=DEFAULT.imbalance.value,
+    help="For small classes: weigh their photos more in the loss, draw them more often, or neither.",
+)
+@click.option(
     "--patience",
     type=click.IntRange(0),
     default=DEFAULT.patience,
@@ -65,16 +71,34 @@ BEST = Path("weights/best.pt")
 @click.option(
     "--amp", type=click.Choice([kind.value for kind in Amp]), default=DEFAULT.amp.value, help="bf16 autocast."
 )
+@click.option(
+    "--group-by",
+    default="",
+    metavar="SPEC",
+    help="Keep photos of one bin, site or day in one role: folder:1, name:REGEX or csv:FILE:COLUMN.",
+)
+@click.option(
+    "--split", "reuse", type=click.Path(path_type=Path), help="split.json of an earlier run, whose roles are kept."
+)
 @click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
 @click.option("--workers", type=click.IntRange(0), help="Processes that load photos.  [default: by the machine]")
 @shared_options
 def command(
-    data: Path, output: Path | None, device: str, workers: int | None, as_json: bool, **options: Any
+    data: Path,
+    output: Path | None,
+    group_by: str,
+    reuse: Path | None,
+    device: str,
+    workers: int | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Fine-tune a backbone on DATA, a folder or .zip of class folders."""
     from lightning.pytorch.utilities.exceptions import SIGTERMException  # noqa: PLC0415
 
+    from train.dataset.prepare import Division  # noqa: PLC0415
     from train.device import choose_device  # noqa: PLC0415  torch is heavy: --help must not wait for it
+    from train.results import told  # noqa: PLC0415
     from train.run import train  # noqa: PLC0415
     from train.runs import next_run  # noqa: PLC0415
 
@@ -83,6 +107,7 @@ def command(
             **options,
             "resize": Resize(options["resize"]),
             "optimizer": Optimizer(options["optimizer"]),
+            "imbalance": Imbalance(options["imbalance"]),
             "amp": Amp(options["amp"]),
         }
     )
@@ -96,9 +121,10 @@ def command(
             recipe,
             choose_device(device),
             cache_folder(),
+            division=Division(group_by, reuse),
             workers=workers,
             command=shlex.join(["edge-train", *sys.argv[1:]]),
-            progress=progress_bar("examining photos"),
+            phase=progress_bar,
             say=note,
         )
     except (Interrupted, SIGTERMException) as stop:  # a signal's exception can get lost in a callback of C
@@ -110,9 +136,8 @@ def command(
         what = f"{error.filename or target}: {error.strerror or error}"
         raise TrainError(f"{what}; {mend}{_kept(target, began)}") from error
     if as_json:
-        test = asdict(trained.scores)
         result = {"run": str(trained.run), "best_epoch": trained.best_epoch, "seconds": trained.seconds}
-        say_json({**result, "test": test})
+        say_json({**result, "test": asdict(trained.scores), **told(trained.insight, trained.labels)})
         return
     _print_table(trained)
     note(f"took {time.monotonic() - started:.0f} s")
@@ -127,12 +152,22 @@ def _kept(run: Path, began: bool) -> str:
 
 
 def _print_table(trained: Any) -> None:
+    from train.insight.words import tell_doubling  # noqa: PLC0415
+
     scores = trained.scores
     say_scores(scores)
     say(
         f"test accuracy {scores.accuracy:.1%}, macro F1 {scores.macro_f1:.3f}, calibration error "
         f"{scores.calibration_error:.1%}, on {scores.images} photos; best epoch {trained.best_epoch}"
     )
+    insight = trained.insight
+    if insight.suspects:
+        its = insight.suspects
+        say(f"labels that look wrong: {its.flagged} of {len(its.order)}, in {trained.run / 'suspects.csv'}")
+    if insight.curve:
+        say(tell_doubling(insight.curve, trained.labels))
+    for line in insight.notes:
+        say(line)
     say(f"report: {trained.run / 'report.html'}")
 
 

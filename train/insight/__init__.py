@@ -1,0 +1,1 @@
+"""What a training knows about its photos: which labels look wrong, and what more photos would bring."""
