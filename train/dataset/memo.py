@@ -18,7 +18,7 @@ from edge.files import replace_bytes
 from edge.images import Listing
 from train.dataset.examine import THUMB, Record, Seen
 
-FORMAT = f"binsight.examined.3 pillow {pillow_version}"
+FORMAT = f"binsight.examined.4 pillow {pillow_version}"
 """Another decoder may find other files broken: what an older one found is not taken."""
 KEPT = 32
 """Data sets that the cache remembers; of more, those used longest ago are forgotten."""
