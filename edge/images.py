@@ -70,7 +70,7 @@ def list_photos(data: Path, cache: Path) -> Listing:
     ignored = list(left_packed(folder))
     for role, base in _bases(root):
         for label in _folders(base):
-            labels.add(label.name)
+            labels.add(_text(label))
             images, others = _files_below(label)
             photos.extend(Photo(path, path.relative_to(root).as_posix(), label.name, role) for path in images)
             ignored.extend(path.relative_to(root).as_posix() for path in others)
@@ -135,6 +135,15 @@ def _bases(root: Path) -> list[tuple[Role | None, Path]]:
             f"({', '.join(stray)}); move one or the other away"
         )
     return list(split)
+
+
+def _text(folder: Path) -> str:
+    """Return the folder's name, a label. Raises DataError where it is no text that others could read."""
+    try:
+        folder.name.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"class folder {str(folder)!a} has a name that is not UTF-8; rename it") from error
+    return folder.name
 
 
 def _is_split(folder: Path) -> bool:

@@ -128,7 +128,7 @@ def _read(data: bytes, max_pixels: int, use: Callable[[Image.Image], Read]) -> R
             if image.width * image.height > max_pixels:
                 raise ImageError(f"image is {image.width} x {image.height}, over the limit of {max_pixels} pixels")
             return use(image)
-    except ImageError:
+    except (ImageError, MemoryError):  # the second is the machine's trouble, not the file's
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(f"image is too large: {error}") from error

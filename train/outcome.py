@@ -48,12 +48,8 @@ class Outcome:
         return sum(row.seconds for row in self.fitted.rows)
 
 
-def judge(job: Job, fitted: Fitted, before: Classifier | None, progress: Progress | None = None) -> Outcome:
-    """Fit the temperature on validation photos, and judge the best weights on the test photos.
-
-    `before` is the network as it came, with weights that had not seen these labels; None where there was none.
-    `progress` is told (done, total) of the photos whose features are taken, which is most of the time.
-    """
+def judge(job: Job, fitted: Fitted) -> Outcome:
+    """Fit the temperature on validation photos, and judge the best weights on the test photos."""
     path = job.run / checkpoint.BEST
     classifier, about = checkpoint.load(path)
     spec = job.recipe.input
@@ -63,8 +59,19 @@ def judge(job: Job, fitted: Fitted, before: Classifier | None, progress: Progres
     truth, logits = answer(classifier, job.files[Role.TEST], spec, job.device, workers=job.workers)
     probabilities = softmax(logits, about.temperature)
     scores = score(truth, probabilities, job.split.labels)
-    insight = _look(job, before or classifier, _caveats(job), progress)
-    return Outcome(fitted, about, truth, probabilities, scores, insight)
+    return Outcome(fitted, about, truth, probabilities, scores, Insight(None, None, ()))
+
+
+def look_closer(
+    job: Job, outcome: Outcome, before: Classifier | None, progress: Progress | None = None
+) -> Outcome:
+    """Add what the photos' features tell: suspect labels, and what more photos should bring.
+
+    `before` is the network as it came, with weights that had not seen these labels; None where there was none.
+    `progress` is told (done, total) of the photos whose features are taken, which is most of the time.
+    """
+    network = before or checkpoint.load(job.run / checkpoint.BEST)[0]
+    return replace(outcome, insight=_look(job, network, _caveats(job), progress))
 
 
 def _look(job: Job, network: Classifier, caveats: tuple[str, ...], progress: Progress | None) -> Insight:

@@ -32,7 +32,7 @@ GRID_TILES = 36
 
 def write_results(job: Job, outcome: Outcome) -> None:
     """Write all of it into the run folder, each file whole or not at all. Raises OSError."""
-    _write_metrics(job, outcome)
+    write_metrics(job, outcome)
     if outcome.insight.suspects:
         replace_bytes(job.run / SUSPECTS, _suspects_csv(job, outcome.insight.suspects))
     _draw(job, outcome)
@@ -52,7 +52,8 @@ def _curve(curve: LearningCurve, labels: tuple[str, ...]) -> dict[str, Any]:
     return {**asdict(curve), "classes": classes, "summary": tell_doubling(curve, labels)}
 
 
-def _write_metrics(job: Job, outcome: Outcome) -> None:
+def write_metrics(job: Job, outcome: Outcome) -> None:
+    """Write metrics.json alone: what must not be lost when the rest is interrupted. Raises OSError."""
     metrics = {
         **asdict(outcome.scores),
         "labels": job.split.labels,

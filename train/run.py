@@ -24,11 +24,11 @@ from train.device import library_versions
 from train.fit import Fitted, fit
 from train.insight.look import Insight
 from train.job import Job
-from train.outcome import judge
+from train.outcome import judge, look_closer
 from train.photos import LabelledFile, auto_workers
 from train.recipe import Recipe
 from train.report.data_page import write_report
-from train.results import write_results
+from train.results import write_metrics, write_results
 from train.weights import load_weights
 
 ARGS, LABELS, DATA_REPORT = "args.yaml", "labels.txt", "data"
@@ -88,8 +88,10 @@ def train(
     _begin(job, data)
     write_report(run / DATA_REPORT, prepared.survey, split.data, command)
     fitted = _fit(job, classifier, source)
+    outcome = judge(job, fitted)
+    write_metrics(job, outcome)
     with phase("looking at the labels") as report:
-        outcome = judge(job, fitted, before, report)
+        outcome = look_closer(job, outcome, before, report)
     write_results(job, outcome)
     return Trained(run, outcome.about.epoch, outcome.seconds, outcome.scores, split.labels, outcome.insight)
 

@@ -123,14 +123,21 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  t
     raise Interrupted(signum)
 
 
+def _printable(text: str) -> str:
+    """Escape what a terminal would obey: a file's name may hold anything."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 def say(text: str) -> None:
     """Print a line of result on stdout."""
-    click.echo(text)
+    click.echo(_printable(text))
 
 
 def note(text: str) -> None:
     """Print a line about the work on stderr."""
-    click.echo(text, err=True)
+    click.echo(_printable(text), err=True)
 
 
 def say_json(result: Mapping[str, object]) -> None:

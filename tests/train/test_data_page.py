@@ -165,11 +165,11 @@ class TestPage:
     def test_numbers_and_verdict(self, planted: Survey, tmp_path: Path) -> None:
         text = " ".join(Elements(write(planted, tmp_path)).text.split())
         assert (
-            "2 findings would spoil training: 1 picture in more than one class, 1 picture in more than one spl"
-            in text
+            "3 findings would spoil training: 1 picture in more than one class, 1 picture in more than one split, "
+            "1 class with too few photos" in text
         )
         assert "Photos25" in text
-        assert "Would spoil training2" in text
+        assert "Would spoil training3" in text
         assert "Imbalance1.0 : 1" in text
         assert "Fit to train" not in text
 
@@ -332,7 +332,7 @@ class TestJson:
         assert report["readable"] == {"a": 12, "b": 12}
         assert report["splits"] == {"train": {"a": 7, "b": 6}, "test": {"a": 6, "b": 6}}
         assert report["imbalance_ratio"] == 1.0
-        assert report["spoiling"] == 2
+        assert report["spoiling"] == 3
         assert [one["kind"] for one in report["findings"]] == [kind.value for kind in Kind]
         assert report["findings"][1] == {
             "kind": "label_conflict",

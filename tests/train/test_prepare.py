@@ -13,7 +13,7 @@ from edge.errors import DataError, UsageError
 from edge.images import Role
 from tests.made import command, one_line_error, write_photos
 from train.dataset.prepare import Division, prepare
-from train.dataset.split import SPLIT_FILE, read_split, write_split
+from train.dataset.split import ROLE_DUTIES, SPLIT_FILE, read_split, write_split
 
 FAST = ("--model", "resnet18", "--weights", "none", "--img-size", "32", "--epochs", "1", "--batch-size", "16")
 
@@ -67,6 +67,12 @@ def test_a_bad_grouping_or_split_is_told_before_the_photos_are_looked_at(tmp_pat
         prepare(nowhere, tmp_path, 0, Division("foldr:1"))
     with pytest.raises(DataError, match=r"split\.json"):
         prepare(nowhere, tmp_path, 0, Division(reuse=tmp_path / SPLIT_FILE))
+
+
+def test_the_table_of_roles_is_one() -> None:
+    table = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    for role, duty in ROLE_DUTIES.items():
+        assert f"| {role.value} | {duty} |" in table
 
 
 def test_over_five_per_cent_broken_is_refused(tmp_path: Path) -> None:

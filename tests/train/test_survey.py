@@ -20,9 +20,12 @@ from edge.errors import DataError
 from edge.images import list_photos
 from tests.made import pack, shared, write_photos
 from tests.train.planted import NEAR, Planted, plant
+from train.dataset import shortcuts
 from train.dataset import survey as surveys
 from train.dataset.examine import examine
 from train.dataset.findings import Finding, Kind
+from train.dataset.prepare import Division, prepare
+from train.dataset.split import read_split, write_split
 from train.dataset.survey import Survey, check_readable, spoiling, survey
 
 PICTURES = (Kind.DUPLICATE, Kind.NEAR_DUPLICATE, Kind.LABEL_CONFLICT, Kind.SPLIT_LEAK)
@@ -249,7 +252,7 @@ def test_nothing_but_broken_files_is_still_a_survey(tmp_path: Path) -> None:
         (tmp_path / "photos" / name).write_bytes(b"no image")
     found = survey(tmp_path / "photos", tmp_path / "cache")
     assert len(found.examined.broken) == 2
-    assert {finding.kind for finding in spoiling(found)} == {Kind.UNREADABLE}
+    assert {finding.kind for finding in spoiling(found)} == {Kind.UNREADABLE, Kind.TOO_FEW}
 
 
 def test_progress_comes_to_the_end(tmp_path: Path) -> None:
@@ -292,3 +295,60 @@ def test_an_interruption_keeps_what_was_seen(tmp_path: Path, signum: int) -> Non
     assert errors.strip().endswith("interrupted")
     assert not (tmp_path / "report").exists()
     assert list((tmp_path / "cache" / "binsight" / "examined").glob("*.npz"))
+
+
+def test_a_disk_that_fails_once_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_photos(tmp_path / "photos", 8)
+    read = Path.read_bytes
+
+    def fail(path: Path) -> bytes:
+        if path.name == "disc_3.jpg":
+            raise OSError(24, "Too many open files")
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", fail)
+        broken = survey(data, tmp_path / "cache").examined.broken
+        assert [(one.name, one.reason) for one in broken] == [("disc/disc_3.jpg", "Too many open files")]
+    assert not survey(data, tmp_path / "cache").examined.broken
+
+
+def test_memory_that_runs_out_is_no_broken_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_photos(tmp_path / "photos", 4)
+
+    def fail(image: Image.Image) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "getexif", fail)
+        with pytest.raises(MemoryError):
+            survey(data, tmp_path / "cache")
+    assert not survey(data, tmp_path / "cache").examined.broken
+
+
+def test_a_class_that_cannot_be_split_is_told_before_training(tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "photos", 8)
+    for number in range(2, 8):
+        (data / "ring" / f"ring_{number}.jpg").unlink()
+    found = spoiling(survey(data, tmp_path / "cache"))
+    assert [finding.kind for finding in found] == [Kind.TOO_FEW]
+    assert "class ring has 2 different photos to train on, where 3 are needed" in found[0].detail
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "photos", 8)
+    os.rename(data / "disc" / "disc_1.jpg", os.fsencode(data / "disc") + b"/\xff\x1b.jpg")
+    prepared = prepare(data, tmp_path / "cache", 0, Division())
+    write_split(tmp_path / "split.json", prepared.split)
+    assert read_split(tmp_path / "split.json") == prepared.split
+    os.rename(data / "disc", os.fsencode(data) + b"/\xffdisc")
+    with pytest.raises(DataError, match="not UTF-8; rename it"):
+        survey(data, tmp_path / "cache")
+
+
+def test_shortcuts_of_many_photos_are_read_off_some(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "photos", 20)
+    for number in range(13, 20):
+        (data / "ring" / f"ring_{number}.jpg").unlink()
+    monkeypatch.setattr(shortcuts, "MOST", 18)
+    survey(data, tmp_path / "cache")  # a class with fewer photos than folds among those that are looked at

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from edge.cli.app import NO, OK, cache_folder, progress_bar, run, say, say_json, shared_options
+from edge.errors import UsageError
 from train.dataset.survey import Survey, spoiling, survey
 from train.report.data_page import HTML, write_report
 from train.report.data_page import as_json as to_dict
@@ -25,7 +26,7 @@ NAMED = 5
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Report folder.  [default: reports/NAME]")
 @click.option(
-    "--weights", help="Look for wrong labels too, by a network's features: imagenet, a file, or a run folder."
+    "--weights", help="Look for wrong labels too, by a network that has not seen them: imagenet, or a file."
 )
 @click.option("--model", default="mobilenet_v2", help="Of the weights.")
 @click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N, for --weights.")
@@ -40,6 +41,8 @@ def command(
     the files unreadable.
     """
     folder = output or Path("reports") / data.absolute().stem
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file, expected a folder for the report; name another with -o")
     found = survey(data, cache_folder(), progress_bar)
     if weights:
         from train.insight.labels import with_suspects  # noqa: PLC0415  torch is heavy

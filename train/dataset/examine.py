@@ -111,6 +111,12 @@ class Examined:
         return len(self.samples) + len(self.broken)
 
 
+class Passing(str):
+    """A reason that may be gone at the next look: the disk's trouble, not the file's."""
+
+    __slots__ = ()
+
+
 Seen = tuple[Record, Thumb] | str
 """What a look at one file gave; a reason where it can't be decoded."""
 
@@ -197,7 +203,7 @@ def _look(photo: Photo) -> Seen:
     except ImageError as error:
         return str(error)
     except OSError as error:
-        return error.strerror or str(error)
+        return Passing(error.strerror or str(error))
     small = _shrink(picture)
     thumb = cast(Thumb, cv2.cvtColor(small, cv2.COLOR_BGR2GRAY))
     blue, green, red, _ = cv2.mean(small)

@@ -15,6 +15,8 @@ class Kind(str, Enum):
     """The same picture in two classes."""
     SPLIT_LEAK = "split_leak"
     """The same picture in two of the splits that the data set brings."""
+    TOO_FEW = "too_few"
+    """A class with fewer different photos than roles to fill."""
     SUSPECT_LABEL = "suspect_label"
     """Photos that other photos say belong to another class."""
     SHORTCUT = "shortcut"

@@ -16,7 +16,7 @@ from PIL import __version__ as pillow_version
 
 from edge.files import replace_bytes
 from edge.images import Listing
-from train.dataset.examine import THUMB, Record, Seen
+from train.dataset.examine import THUMB, Passing, Record, Seen
 
 FORMAT = f"binsight.examined.4 pillow {pillow_version}"
 """Another decoder may find other files broken: what an older one found is not taken."""
@@ -65,6 +65,7 @@ def recall(listing: Listing, now: Sequence[Stamp | None], cache: Path) -> dict[s
             name = os.fsdecode(entry.name)
             if current.get(name) == entry.stamp:
                 known[name] = seen
+        os.utime(_place(listing, cache, "npz"))  # it was of use: others are forgotten first
     except Exception:  # noqa: BLE001  a memory that can't be read, whatever the reason, is no memory
         return {}
     return known
@@ -75,7 +76,7 @@ def remember(listing: Listing, now: Sequence[Stamp | None], seen: Mapping[str, S
     entries, thumbs = [], []
     for photo, stamp in zip(listing.photos, now, strict=True):
         found = seen.get(photo.name)
-        if stamp is not None and found is not None:
+        if stamp is not None and found is not None and not isinstance(found, Passing):
             entries.append(_Entry(os.fsencode(photo.name), stamp, found if isinstance(found, str) else found[0]))
             thumbs.extend([] if isinstance(found, str) else [found[1]])
     text = np.frombuffer(msgspec.json.encode(entries), dtype=np.uint8)
@@ -89,7 +90,10 @@ def recall_result(listing: Listing, of: str, kind: type[Kept], cache: Path) -> K
     """Return what was concluded from the very same data (`of` is its digest), or None."""
     try:
         result = msgspec.json.decode(_place(listing, cache, "json").read_bytes(), type=_Result)
-        return msgspec.json.decode(result.value, type=kind) if result.of == of else None
+        if result.of != of:
+            return None
+        os.utime(_place(listing, cache, "json"))
+        return msgspec.json.decode(result.value, type=kind)
     except (OSError, msgspec.DecodeError):
         return None
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 
+from edge.images import Role
 from train.dataset.examine import Examined, Record, Sample
 from train.dataset.findings import Finding, Kind
 from train.dataset.twins import Group
@@ -33,6 +34,7 @@ def find_oddities(examined: Examined, twins: Sequence[Group]) -> list[Finding]:
     found = [Finding(Kind.UNREADABLE, (one.name,), one.reason) for one in examined.broken]
     for group in twins:
         found.extend(_of_group(examined.samples, group))
+    found.extend(_too_few(examined, twins))
     found.extend(_imbalance(examined))
     if examined.ignored:
         endings = Counter(PurePosixPath(name).suffix or "no ending" for name in examined.ignored)
@@ -62,17 +64,35 @@ def _of_group(samples: Sequence[Sample], group: Group) -> Iterator[Finding]:
         yield Finding(Kind.NEAR_DUPLICATE, files, f"{len(files)} files of one picture ({group.detail})")
 
 
+def _too_few(examined: Examined, twins: Sequence[Group]) -> Iterator[Finding]:
+    """Classes that can't be split: what edge-train refuses."""
+    samples = examined.samples
+    aside = {
+        index
+        for group in twins
+        if len({samples[index].photo.label for index in group.members}) > 1
+        for index in group.members
+    }
+    given = {sample.photo.role for sample in samples}
+    needed = 1 + len({Role.VAL, Role.TEST} - given)
+    different: dict[str, set[str]] = {label: set() for label in examined.labels}
+    for index, sample in enumerate(samples):
+        if index not in aside and sample.photo.role in (None, Role.TRAIN):
+            different[sample.photo.label].add(sample.digest)
+    for label, photos in different.items():
+        if len(photos) < needed:
+            what = f"class {label} has {len(photos)} different photos to train on, where {needed} are needed"
+            yield Finding(Kind.TOO_FEW, (), f"{what}; add photos, or remove the folder")
+
+
 def _imbalance(examined: Examined) -> Iterator[Finding]:
     counts = Counter(sample.photo.label for sample in examined.samples)
     most = max(examined.labels, key=lambda label: counts[label])
     least = min(examined.labels, key=lambda label: counts[label])
     if counts[most] > MAX_RATIO * counts[least]:
-        ratio = f"{counts[most] / counts[least]:.1f} times as many" if counts[least] else "and no photo at all"
-        yield Finding(
-            Kind.IMBALANCE,
-            (),
-            f"{most} has {counts[most]} photos, {least} {counts[least]}: {ratio}; see --imbalance",
-        )
+        times = f", {counts[most] / counts[least]:.1f} times fewer" if counts[least] else ""
+        what = f"{most} has {counts[most]} photos, {least} {counts[least]}{times}; see --imbalance"
+        yield Finding(Kind.IMBALANCE, (), what)
 
 
 def _of_records(samples: Sequence[Sample]) -> Iterator[Finding]:

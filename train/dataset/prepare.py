@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from train.dataset.findings import Kind
 from train.dataset.groups import group_keys, parse_grouping
 from train.dataset.split import Split, read_split
 from train.dataset.survey import Survey, check_readable, survey
-from train.dataset.twins import Sets
+from train.dataset.twins import tie
 
 BROKEN_NAMED = 20
 """Broken files that are named; the rest are counted."""
@@ -52,7 +53,7 @@ def prepare(data: Path, cache: Path, seed: int, division: Division, phase: Phase
     Raises DataError and UsageError: options or data that can't serve, over 5 % of the photos broken.
     """
     earlier = read_split(division.reuse) if division.reuse else None
-    group_by = division.group_by or (earlier.grouped_by if earlier else "")
+    group_by = division.group_by
     if group_by:
         parse_grouping(group_by)  # an error in it is told before the photos are looked at
     found = survey(data, cache, phase)
@@ -66,14 +67,11 @@ def prepare(data: Path, cache: Path, seed: int, division: Division, phase: Phase
 def _groups(found: Survey, keys: tuple[str, ...] | None, split: Split) -> npt.NDArray[np.int64]:
     """Number the photos of the split, by role: what belongs together alike."""
     samples = found.examined.samples
-    sets = Sets(len(samples))
-    for group in found.twins:
-        for index in group.members:
-            sets.join(group.members[0], index)
-    first: dict[str, int] = {}
+    alike = defaultdict(list)
     for index, key in enumerate(keys or ()):
-        sets.join(first.setdefault(key, index), index)
-    number = {sample.photo.name: sets.find(index) for index, sample in enumerate(samples)}
+        alike[key].append(index)
+    numbers = tie(len(samples), [*(group.members for group in found.twins), *alike.values()]).numbers()
+    number = {sample.photo.name: numbers[index] for index, sample in enumerate(samples)}
     return np.array([number[one.file] for role in Role for one in split.roles[role]], dtype=np.int64)
 
 

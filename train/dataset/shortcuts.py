@@ -59,11 +59,10 @@ def find_shortcuts(samples: Sequence[Sample], labels: Sequence[str]) -> tuple[Fi
     Better: mean recall over classes beyond 1 / classes by 3 standard errors and a tenth of the way to 1.
     Classes with fewer photos than folds are left out.
     """
-    counts = Counter(sample.photo.label for sample in samples)
-    usable = [sample for sample in samples if counts[sample.photo.label] >= FOLDS]
-    usable = [
-        usable[index] for index in np.unique(np.linspace(0, len(usable) - 1, min(len(usable), MOST)).astype(int))
-    ]
+    spread = np.unique(np.linspace(0, len(samples) - 1, min(len(samples), MOST)).astype(int)) if samples else ()
+    looked = [samples[index] for index in spread]
+    counts = Counter(sample.photo.label for sample in looked)
+    usable = [sample for sample in looked if counts[sample.photo.label] >= FOLDS]
     classes = sorted({sample.photo.label for sample in usable}, key=list(labels).index)
     if len(classes) < 2:
         return ()

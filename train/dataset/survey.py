@@ -68,9 +68,9 @@ def survey(data: Path, cache: Path, phase: Phase = silent) -> Survey:
 
 
 def spoiling(survey: Survey) -> tuple[Finding, ...]:
-    """Return the findings that would spoil a training: conflicts, leaks, and broken files where they are many."""
+    """Return the findings that would spoil a training: conflicts, leaks, classes too small, many broken files."""
     broken = len(survey.examined.broken) > MAX_BROKEN * survey.examined.files
-    kinds = {Kind.LABEL_CONFLICT, Kind.SPLIT_LEAK} | ({Kind.UNREADABLE} if broken else set())
+    kinds = {Kind.LABEL_CONFLICT, Kind.SPLIT_LEAK, Kind.TOO_FEW} | ({Kind.UNREADABLE} if broken else set())
     return tuple(finding for finding in survey.findings if finding.kind in kinds)
 
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.errors import ImageError
-from edge.preprocess import decode
+from edge.errors import DataError, ImageError
+from edge.preprocess import Pixels, decode
 from edge.progress import Progress
 from train.dataset.align import SAME_THUMB, match, thumb_score
 from train.dataset.describe import candidates
@@ -64,6 +63,10 @@ class Sets:
         low, high = sorted((self.find(first), self.find(second)))
         self._parent[high] = low
 
+    def numbers(self) -> npt.NDArray[np.int64]:
+        """Return the index that stands for the set of each index, int64: equal numbers belong together."""
+        return np.array([self.find(index) for index in range(len(self._parent))], dtype=np.int64)
+
     def groups(self) -> list[list[int]]:
         """Return the sets of two and more, in order of their smallest index."""
         sets = defaultdict(list)
@@ -90,19 +93,26 @@ def _equal(samples: Sequence[Sample]) -> list[list[int]]:
     for index, sample in enumerate(samples):
         alike[sample.record.key].append(index)
     doubtful = [index for indices in alike.values() if len(indices) > 1 for index in indices]
-    digests = on_all_cores(lambda index: _digest(samples[index].photo.path), doubtful)
+    digests = on_all_cores(lambda index: _digest(_decode(samples[index])), doubtful)
     equal = defaultdict(list)
     for index, digest in zip(doubtful, digests, strict=True):
-        equal[digest or f"unreadable {index}"].append(index)
+        equal[digest].append(index)
     return [indices for indices in equal.values() if len(indices) > 1]
 
 
-def _digest(path: Path) -> str:
-    """SHA-256 of a picture's decoded pixels and shape; empty where it can't be read any more."""
+def _decode(sample: Sample) -> Pixels:
+    """Decode a photo again. Raises DataError: what would be concluded without it would be kept, and be wrong."""
     try:
-        picture = decode(path.read_bytes())
-    except (ImageError, OSError):
-        return ""
+        return decode(sample.photo.path.read_bytes())
+    except (ImageError, OSError) as error:
+        what = error.strerror if isinstance(error, OSError) else error
+        raise DataError(
+            f"{sample.photo.path} could be read a moment ago, and now can't: {what}; try again"
+        ) from error
+
+
+def _digest(picture: Pixels) -> str:
+    """SHA-256 of a picture's pixels and shape."""
     return hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
 
 
@@ -134,11 +144,7 @@ def _likely(thumbs: npt.NDArray[np.uint8], pairs: Sequence[_Pair]) -> list[_Pair
 def _confirm(samples: Sequence[Sample], pair: _Pair) -> set[str]:
     """Compare two pictures closely, and say how they differ; nothing where they are not the same."""
     first, second = samples[pair.first], samples[pair.second]
-    try:
-        pictures = [decode(sample.photo.path.read_bytes()) for sample in (first, second)]
-    except (ImageError, OSError):  # it was there a moment ago
-        return set()
-    found = match(pictures[0], pictures[1], pair.position)
+    found = match(_decode(first), _decode(second), pair.position)
     if not found.same:
         return set()
     words = {"turned"} if pair.position in TURNED else {"mirrored"} if pair.position else set()
@@ -155,17 +161,23 @@ def _group(members: Sequence[int], exact: Mapping[int, tuple[int, ...]], how: Ma
     return Group(tuple(members), mine, ", ".join(words) if words else "equal pixels")
 
 
+def tie(count: int, ties: Iterable[Sequence[int]]) -> Sets:
+    """Make sets of `count` indices, those of each of the `ties` (none empty) in one."""
+    sets = Sets(count)
+    for first, *others in ties:
+        for other in others:
+            sets.join(first, other)
+    return sets
+
+
 def find_twins(examined: Examined, progress: Progress | None = None) -> tuple[Group, ...]:
     """Find the groups of files that show one picture. `progress` is told (done, total) pairs looked at closely.
 
     No sample is in two groups. Each pair is confirmed on pixels; groups are what pairs connect.
     """
     samples = examined.samples
-    same = Sets(len(samples))
     equal = _equal(samples)
-    for indices in equal:
-        for index in indices[1:]:
-            same.join(indices[0], index)
+    same = tie(len(samples), equal)
     again = {index for indices in equal for index in indices[1:]}
     firsts = np.array([index for index in range(len(samples)) if index not in again], dtype=np.int64)
     pairs, positions = candidates(examined.thumbs[firsts])

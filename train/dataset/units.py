@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from train.dataset.examine import Sample
-from train.dataset.twins import Group, Sets
+from train.dataset.twins import Group, tie
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,7 @@ def _alike(indices: Iterable[int], marks: Sequence[str]) -> Iterable[list[int]]:
 
 def _tie(count: int, indices: Iterable[int], ties: Iterable[Sequence[int]]) -> list[tuple[int, ...]]:
     """Return the sets that the ties make of `indices`, in order of their smallest."""
-    sets = Sets(count)
-    for first, *others in ties:
-        for other in others:
-            sets.join(first, other)
+    sets = tie(count, ties)
     found = defaultdict(list)
     for index in sorted(indices):
         found[sets.find(index)].append(index)

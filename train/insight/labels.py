@@ -11,7 +11,7 @@ from edge.progress import Phase, silent
 from train.backbone import check_model, make_classifier
 from train.dataset.findings import Finding, Kind
 from train.dataset.survey import Survey
-from train.dataset.twins import Sets
+from train.dataset.twins import tie
 from train.device import choose_device, use_bf16
 from train.insight.features import extract
 from train.insight.probe import compress
@@ -48,18 +48,11 @@ def with_suspects(survey: Survey, model: str, weights: str, device: str, phase: 
             progress=progress,
         )
     targets = np.array([file.target for file in files], dtype=np.int64)
-    found = find_suspects(compress(features), targets, _groups(survey), len(examined.labels), 0)
+    groups = tie(len(files), [group.members for group in survey.twins]).numbers()
+    found = find_suspects(compress(features), targets, groups, len(examined.labels), 0)
     findings = [*survey.findings, *_finding(survey, found)]
     order = list(Kind)
     return replace(survey, findings=tuple(sorted(findings, key=lambda finding: order.index(finding.kind))))
-
-
-def _groups(survey: Survey) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    sets = Sets(len(survey.examined.samples))
-    for group in survey.twins:
-        for index in group.members:
-            sets.join(group.members[0], index)
-    return np.array([sets.find(index) for index in range(len(survey.examined.samples))], dtype=np.int64)
 
 
 def _finding(survey: Survey, found: Suspects) -> list[Finding]:

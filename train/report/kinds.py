@@ -55,6 +55,15 @@ ABOUT: Mapping[Kind, About] = {
         "keeps such a picture in one split only: in test before validation, in validation before train.",
         single=False,
     ),
+    Kind.TOO_FEW: About(
+        "class with too few photos",
+        "classes with too few photos",
+        "Each class needs a photo that trains, one that validates and one that judges, and all of them different.",
+        "Add photos, or remove the folder.",
+        "stops, and names the class.",
+        single=False,
+        pictured=False,
+    ),
     Kind.SUSPECT_LABEL: About(
         "photo whose label looks wrong",
         "photos whose labels look wrong",
