@@ -351,4 +351,5 @@ def test_shortcuts_of_many_photos_are_read_off_some(monkeypatch: pytest.MonkeyPa
     for number in range(13, 20):
         (data / "ring" / f"ring_{number}.jpg").unlink()
     monkeypatch.setattr(shortcuts, "MOST", 18)
-    survey(data, tmp_path / "cache")  # a class with fewer photos than folds among those that are looked at
+    # A class has fewer photos than folds among those that are looked at.
+    assert survey(data, tmp_path / "cache").examined.files == 53
