@@ -25,7 +25,8 @@ from train.dataset.examine import Broken, Examined, Record, Sample
 from train.dataset.findings import Finding, Kind
 from train.dataset.survey import Survey, survey
 from train.report import thumbs
-from train.report.data_page import as_json, write_report
+from train.report.data_json import as_json
+from train.report.data_page import write_report
 from train.report.gallery import FILES, FINDINGS, choose_findings, choose_samples
 from train.report.kinds import ABOUT
 from train.report.spread import spread_of_brightness, spread_of_size

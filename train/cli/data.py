@@ -12,8 +12,8 @@ import click
 from edge.cli.app import NO, OK, cache_folder, progress_bar, run, say, say_json, shared_options
 from edge.errors import UsageError
 from train.dataset.survey import Survey, spoiling, survey
+from train.report.data_json import as_json as to_dict
 from train.report.data_page import HTML, write_report
-from train.report.data_page import as_json as to_dict
 
 NAMED = 5
 """Findings of a kind that the screen names; all stand in the report."""
@@ -37,8 +37,8 @@ def command(
 ) -> int:
     """Examine DATA, a folder or .zip of class folders, before an hour of training is spent on it.
 
-    Exits 1 where a finding would spoil a training: one picture in two classes or in two splits, or over 5 % of
-    the files unreadable.
+    Exits 1 where a finding would spoil a training: one picture in two classes or in two splits, a class
+    with too few photos, or over 5 % of the files unreadable.
     """
     folder = output or Path("reports") / data.absolute().stem
     if folder.exists() and not folder.is_dir():

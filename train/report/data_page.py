@@ -22,8 +22,6 @@ from train.report.tally import Tally, tally
 from train.report.templates import TIMES, environment
 from train.report.thumbs import Thumb, draw_thumbs
 
-__all__ = ["HTML", "JSON", "as_json", "write_report"]
-
 HTML, JSON = "report.html", "report.json"
 ROWS = 6
 """Rows of the small tables of formats, sizes and cameras."""

@@ -45,6 +45,11 @@ def _draw(path: Path) -> Thumb | None:
         picture = glance(path.read_bytes(), SIDE)
     except (ImageError, OSError):
         return None
+    return draw_thumb(picture)
+
+
+def draw_thumb(picture: Pixels) -> Thumb:
+    """Draw a BGR picture small, its longer side at most 160 pixels."""
     small = _shrink(picture)
     encoded = base64.b64encode(_encode(small)).decode()
     return Thumb(f"data:image/jpeg;base64,{encoded}", small.shape[1], small.shape[0])
