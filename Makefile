@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: setup demo check test bench proof proof-latency proof-demo proof-train proof-export proof-data clean
+.PHONY: setup demo check test bench proof proof-latency proof-demo proof-train \
+  proof-throughput proof-strangers proof-models proof-export proof-data clean
 
 setup: $(READY)
 
@@ -32,7 +33,7 @@ bench: $(READY)
 	$(BIN)/pytest benchmarks --benchmark-enable --benchmark-only
 
 # What takes too long for CI, each at most 30 minutes; the figures go to docs/measurements.md.
-proof: proof-latency proof-demo proof-train proof-export proof-data
+proof: proof-latency proof-demo proof-throughput proof-models proof-train proof-export proof-strangers proof-data
 
 proof-latency: $(READY)
 	$(BIN)/python -m benchmarks.proof latency
@@ -42,6 +43,15 @@ proof-demo: $(READY)
 
 proof-train: $(READY)
 	$(BIN)/python -m benchmarks.proof train
+
+proof-throughput: $(READY)
+	$(BIN)/python -m benchmarks.proof throughput
+
+proof-models: $(READY)
+	$(BIN)/python -m benchmarks.proof models
+
+proof-strangers: $(READY)
+	$(BIN)/python -m benchmarks.proof strangers
 
 proof-export: $(READY)
 	$(BIN)/python -m benchmarks.proof export

@@ -63,6 +63,17 @@ class Outcome:
     """float32 [classes]: the normalized geometric mean of the frames it rests on."""
     frames: int
     """How many frames it rests on."""
+    strangeness: float | None = None
+    """The median of those frames'; None: the graph does not answer it."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the graph said of one frame."""
+
+    probabilities: Scores
+    """float32 [classes]."""
+    strangeness: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +92,8 @@ class Episodes:
     def __init__(self, settings: EpisodeSettings | None = None) -> None:
         self._settings = settings or EpisodeSettings()
         self.state = State.EMPTY
-        self._settled: list[Scores] = []
-        self._glimpses: deque[Scores] = deque(maxlen=self._settings.glimpses)
+        self._settled: list[Seen] = []
+        self._glimpses: deque[Seen] = deque(maxlen=self._settings.glimpses)
         self._moving = False
         self._empty_since: float | None = None
         self._asked_at = -np.inf
@@ -104,12 +115,12 @@ class Episodes:
         self._asked_at = sight.time
         return Step(classify=True)
 
-    def answer(self, probabilities: Scores) -> Outcome | None:
-        """Take the answer, float32 [classes], for the frame that `step` asked for; decide where it suffices."""
+    def answer(self, seen: Seen) -> Outcome | None:
+        """Take the answer for the frame that `step` asked for; decide where it suffices."""
         if self._moving:
-            self._glimpses.append(probabilities)
+            self._glimpses.append(seen)
             return None
-        self._settled.append(probabilities)
+        self._settled.append(seen)
         settings = self._settings
         if len(self._settled) < settings.most and not _agree(self._settled[-settings.agree :], settings.agree):
             return None
@@ -134,7 +145,7 @@ class Episodes:
     def _conclude(self) -> Outcome | None:
         enough = len(self._glimpses) >= self._settings.least_glimpses
         frames = self._settled or (list(self._glimpses) if enough else [])
-        return Outcome(combine(frames), len(frames)) if frames else None
+        return combine(frames) if frames else None
 
     def _reset(self) -> None:
         self.state = State.EMPTY
@@ -144,12 +155,22 @@ class Episodes:
         self._asked_at = -np.inf
 
 
-def combine(frames: Sequence[Scores]) -> Scores:
-    """Return the mean of the logarithms of float32 [classes] each, as probabilities that sum to 1."""
-    logs = np.log(np.maximum(np.stack(frames).astype(np.float64), _FLOOR)).mean(axis=0)
+def combine(frames: Sequence[Seen]) -> Outcome:
+    """Make one decision's worth of at least one frame.
+
+    Probabilities by the mean of their logarithms. Strangeness by the median: it has no upper end, so that in a
+    mean one frame with a hand or a gleam in it would outvote all others.
+    """
+    seen = np.stack([frame.probabilities for frame in frames]).astype(np.float64)
+    logs = np.log(np.maximum(seen, _FLOOR)).mean(axis=0)
     scores = np.exp(logs - logs.max())
-    return cast(Scores, (scores / scores.sum()).astype(np.float32))
+    strange = [frame.strangeness for frame in frames if frame.strangeness is not None]
+    return Outcome(
+        probabilities=cast(Scores, (scores / scores.sum()).astype(np.float32)),
+        frames=len(frames),
+        strangeness=float(np.median(strange)) if strange else None,
+    )
 
 
-def _agree(frames: Sequence[Scores], count: int) -> bool:
-    return len(frames) == count and len({int(scores.argmax()) for scores in frames}) == 1
+def _agree(frames: Sequence[Seen], count: int) -> bool:
+    return len(frames) == count and len({int(frame.probabilities.argmax()) for frame in frames}) == 1

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from edge import bundle as bundles
-from edge.backends import Backend, BackendInfo, Probabilities, open_backend
+from edge.backends import Answers, Backend, BackendInfo, Probabilities, open_backend
+from edge.backends.base import check_answers
 from edge.bundle import Bundle
+from edge.decision import Rule, decide_all, rule_of
 from edge.errors import BundleError, DataError, ImageError
 from edge.golden import self_test
 from edge.images import Role, list_photos
@@ -33,6 +35,8 @@ class Answer:
     path: Path
     probabilities: Probabilities
     """float32 [classes]."""
+    strangeness: float | None
+    """None: the graph does not answer it."""
     latency_ms: float
     """Fitting and inference, from the decoded image to the probabilities."""
 
@@ -56,9 +60,11 @@ class Evaluation:
     """Photos among the judged ones that chose the model's epoch: they flatter it a little."""
     unreadable: tuple[Unreadable, ...]
     coverage: float
-    """Share of the photos whose answer reaches the artifact's threshold, 0 to 1."""
+    """Share of the photos whose answer is accepted by the artifact's rule, 0 to 1."""
     accepted_accuracy: float
-    """Share of those answered right; 0 where there are none."""
+    """Share of those whose label is right; 0 where there are none. With costs the label is the cheapest."""
+    rejected_unsure: int
+    rejected_stranger: int
     p50_ms: float
     p99_ms: float
     backend: BackendInfo
@@ -70,14 +76,11 @@ class Judge:
 
     bundle: Bundle
     backend: Backend
-
-    @property
-    def threshold(self) -> float:
-        """Confidence below which an answer is rejected; 0 where none was set."""
-        return self.bundle.artifact(self.backend.info.precision).reject_threshold or 0.0
+    rule: Rule
+    """What the artifact's answers have to reach."""
 
     def answer(self, paths: Sequence[Path]) -> Iterator[Answer | Unreadable]:
-        """Answer images in order. Raises BackendError where the engine fails."""
+        """Answer images in order. Raises BackendError where the engine fails, or answers no numbers."""
         for path in paths:
             try:
                 frame = decode(path.read_bytes())
@@ -85,8 +88,11 @@ class Judge:
                 yield Unreadable(path, str(error))
                 continue
             begun = time.perf_counter()
-            probabilities = self.backend.infer(fit(frame, self.bundle.manifest.input)[None])[0]
-            yield Answer(path, probabilities, (time.perf_counter() - begun) * 1e3)
+            made = self.backend.infer(fit(frame, self.bundle.manifest.input)[None])
+            milliseconds = (time.perf_counter() - begun) * 1e3
+            check_answers(made, self.backend.info)
+            strange = None if made.strangeness is None else float(made.strangeness[0])
+            yield Answer(path, made.probabilities[0], strange, milliseconds)
 
 
 @contextmanager
@@ -100,7 +106,7 @@ def open_judge(
     bundle = bundles.load(folder)
     with open_backend(bundle, backend, precision, threads) as engine:
         self_test(bundle, engine)
-        yield Judge(bundle, engine)
+        yield Judge(bundle, engine, rule_of(bundle.manifest, engine.info.file))
 
 
 def evaluate(
@@ -149,21 +155,32 @@ def _evaluation(
     roles: list[Role | None],
 ) -> Evaluation:
     targets = np.array(truth, dtype=np.int64)
-    probabilities = np.stack([answer.probabilities for answer in answers])
-    # In float64, as the bin compares: numpy would round the threshold to float32.
-    accepted = probabilities.max(axis=1).astype(np.float64) >= judge.threshold
-    right = probabilities.argmax(axis=1) == targets
+    made = _stack(answers)
+    choices = decide_all(made, judge.rule)
+    accepted = choices.accepted
+    right = choices.indices == targets
     p50, p99 = np.percentile([answer.latency_ms for answer in answers], (50, 99))
     return Evaluation(
-        scores=score(targets, probabilities, judge.bundle.manifest.labels),
+        scores=score(targets, made.probabilities, judge.bundle.manifest.labels),
         trained_on=roles.count(Role.TRAIN),
         validated_on=roles.count(Role.VAL),
         unreadable=unreadable,
         coverage=float(accepted.mean()),
         accepted_accuracy=float(right[accepted].mean()) if accepted.any() else 0.0,
+        rejected_unsure=int(choices.unsure.sum()),
+        rejected_stranger=int(choices.strangers.sum()),
         p50_ms=float(p50),
         p99_ms=float(p99),
         backend=judge.backend.info,
+    )
+
+
+def _stack(answers: Sequence[Answer]) -> Answers:
+    """Put single answers of one graph together."""
+    strange = [one.strangeness for one in answers if one.strangeness is not None]
+    return Answers(
+        np.stack([one.probabilities for one in answers]),
+        np.array(strange, dtype=np.float64) if strange else None,
     )
 
 

@@ -6,29 +6,15 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from enum import Enum
 
 import msgspec
 
 from edge.backends import BackendInfo
 from edge.bundle import Bundle
+from edge.decision import Decision, Rule, decide, rule_of
 from edge.episodes import Outcome
 
 DEPOSIT = "binsight.deposit"
-
-
-class Decision(str, Enum):
-    """What the bin does with the answer."""
-
-    ACCEPTED = "accepted"
-    REJECTED = "rejected"
-    """The confidence is below the artifact's threshold."""
-
-
-def decide(confidence: float, threshold: float | None) -> Decision:
-    """Accept what reaches the artifact's threshold; without one, everything."""
-    rejected = threshold is not None and confidence < threshold
-    return Decision.REJECTED if rejected else Decision.ACCEPTED
 
 
 @dataclass(frozen=True)
@@ -70,6 +56,11 @@ class Deposit:
     backend: str
     file: str | msgspec.UnsetType = msgspec.UNSET
     """The image's name in a folder source; left out elsewhere."""
+    reason: str | msgspec.UnsetType = msgspec.UNSET
+    """Why it was rejected, unsure or stranger; left out where it was accepted."""
+    strangeness: float | msgspec.UnsetType = msgspec.UNSET
+    """How little it looks like anything trained on, on the artifact's own scale; left out where the graph does
+    not answer it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +104,10 @@ class Reporter:
     """The wall clock, with its time zone."""
     epoch: str = field(default_factory=lambda: str(uuid.uuid4()))
     _sequence: int = field(default=0, init=False)
+    _rule: Rule = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rule = rule_of(self.bundle.manifest, self.backend.file)
 
     def report(self, outcome: Outcome, latency: Latency, frame_age_ms: float, file: str = "") -> Event:
         """Make the next event. `file` is the image's name, empty where the source is no folder."""
@@ -129,13 +124,12 @@ class Reporter:
 
     def _deposit(self, outcome: Outcome, latency: Latency, frame_age_ms: float, file: str) -> Deposit:
         manifest = self.bundle.manifest
-        best = int(outcome.probabilities.argmax())
-        confidence = float(outcome.probabilities[best])
-        threshold = self.bundle.artifact(self.backend.precision).reject_threshold
+        choice = decide(outcome.probabilities, outcome.strangeness, self._rule)
+        strange = outcome.strangeness
         return Deposit(
-            label=manifest.labels[best],
-            confidence=round(confidence, 6),
-            decision=decide(confidence, threshold),
+            label=manifest.labels[choice.index],
+            confidence=round(choice.confidence, 6),
+            decision=choice.decision,
             probabilities={
                 label: round(float(score), 6)
                 for label, score in zip(manifest.labels, outcome.probabilities, strict=True)
@@ -147,4 +141,6 @@ class Reporter:
             precision=self.backend.precision.value,
             backend=self.backend.name,
             file=file or msgspec.UNSET,
+            reason=choice.reason.value or msgspec.UNSET,
+            strangeness=msgspec.UNSET if strange is None else round(strange, 6),
         )

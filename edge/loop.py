@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
 from edge.backends import Backend
-from edge.episodes import Episodes, Outcome, Scores, State
-from edge.errors import BackendError, SourceError
+from edge.backends.base import check_answers
+from edge.decision import Reason
+from edge.episodes import Episodes, Outcome, Seen, State
+from edge.errors import SourceError
 from edge.event import Event, Latency, Reporter
 from edge.motion import SceneWatch, thumbnail
 from edge.preprocess import InputSpec, fit
@@ -57,7 +58,8 @@ class Loop:
     timings: Timings = field(default_factory=Timings)
     _started: float | None = field(default=None, init=False)
     _frames: int = field(default=0, init=False)
-    _decisions: int = field(default=0, init=False)
+    _reasons: Counter[str] = field(default_factory=Counter, init=False)
+    """Why answers were rejected, and how many were not."""
     _classified: Classified | None = field(default=None, init=False)
     _newest: Event | None = field(default=None, init=False)
 
@@ -98,14 +100,17 @@ class Loop:
             frames=self._frames,
             seconds=round(seconds, 3),
             fps=round(self._frames / seconds, 2) if seconds > 0 else 0.0,
-            decisions=self._decisions,
+            decisions=self._reasons.total(),
             broken=self.source.broken,
             latency_ms=self.timings.percentiles(),
+            rejected_unsure=self._reasons[Reason.UNSURE.value],
+            rejected_stranger=self._reasons[Reason.STRANGER.value],
         )
 
     def _decide(self, frame: Frame, arrived: float) -> Outcome | None:
         if self.source.single:
-            return Outcome(self._classify(frame, arrived), 1)
+            seen = self._classify(frame, arrived)
+            return Outcome(seen.probabilities, 1, seen.strangeness)
         sight = self.watch.look(thumbnail(frame.image), frame.time)
         self.timings.add("watch", (self.clock() - arrived) * 1e3)
         step = self.episodes.step(sight)
@@ -113,16 +118,13 @@ class Loop:
             return self.episodes.answer(self._classify(frame, arrived))
         return step.outcome
 
-    def _classify(self, frame: Frame, arrived: float) -> Scores:
+    def _classify(self, frame: Frame, arrived: float) -> Seen:
         begun = self.clock()
         tensor = fit(frame.image, self.spec)
         fitted = self.clock()
-        scores: Scores = self.backend.infer(tensor[None])[0]
+        answers = self.backend.infer(tensor[None])
         answered = self.clock()
-        if not np.isfinite(scores).all():
-            raise BackendError(
-                f"{self.backend.info.provider} answered {scores} for a frame; expected probabilities"
-            )
+        check_answers(answers, self.backend.info)
         latency = Latency(
             preprocess=round((fitted - begun) * 1e3, 3),
             infer=round((answered - fitted) * 1e3, 3),
@@ -132,7 +134,8 @@ class Loop:
         self.timings.add("infer", latency.infer)
         self.timings.add("total", latency.total)
         self._classified = Classified(frame, latency)
-        return scores
+        strange = answers.strangeness
+        return Seen(answers.probabilities[0], None if strange is None else float(strange[0]))
 
     def _publish(self, outcome: Outcome | None) -> None:
         if outcome is None or self._classified is None:
@@ -140,6 +143,6 @@ class Loop:
         frame, latency = self._classified.frame, self._classified.latency
         age = (self.clock() - frame.captured) * 1e3
         self._newest = self.reporter.report(outcome, latency, age, frame.name)
-        self._decisions += 1
+        self._reasons[self._newest.data.reason or Reason.NONE.value] += 1
         for sink in self.sinks:
             sink.write(self._newest)

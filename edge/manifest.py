@@ -7,6 +7,7 @@ holds the SHA-256 of every other file: one number names the whole bundle.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -75,6 +76,28 @@ class Parity:
     """Largest absolute difference of any probability."""
     mean_difference: float
     """Mean absolute difference of all probabilities."""
+    max_strangeness_difference: float | None = None
+    """Largest absolute difference of strangeness over the spread of PyTorch's, which is the distance of its 5th
+    and 95th percentile; null: the graph does not answer it."""
+
+
+@dataclass(frozen=True)
+class RejectionClaim:
+    """What the rejection threshold promises, and what it rests on."""
+
+    target: float
+    """Share of wrong answers among the accepted ones that was asked for, 0 to 1; with costs, their mean cost over
+    that of the dearest mistake."""
+    bound: float
+    """What that share stays below, with `confidence`; above `target` where so few photos can't support it."""
+    confidence: float
+    """Probability, 0 to 1, that the bound holds, over all draws of the photos."""
+    coverage: float
+    """Share of the photos that are accepted, strangers counted among the rejected, 0 to 1."""
+    images: int
+    """Photos that it was measured on, none of which had a part in training."""
+    reached: bool
+    """Whether the bound is at most the target."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +112,12 @@ class Artifact:
     parity: Parity
     verdict: Verdict
     reject_threshold: float | None = None
-    """An answer below this confidence is rejected; null: nothing is, since no threshold was set."""
+    """An answer below this score is rejected, which is the label's probability or, with costs, what edge.costs
+    says; null: nothing is, since no threshold was set."""
+    stranger_threshold: float | None = None
+    """An answer with more strangeness is rejected; null: the graph does not answer it, or no threshold was set."""
+    rejection: RejectionClaim | None = None
+    """What `reject_threshold` promises; null: nothing."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +155,16 @@ class Manifest:
     files: tuple[FileEntry, ...] = ()
     signatures: tuple[str, ...] = ()
     """Reserved."""
+    costs: tuple[tuple[float, ...], ...] | None = None
+    """[true class][answered class], in output order: what each mistake costs; null: all the same."""
 
 
 def to_bytes(manifest: Manifest) -> bytes:
-    """Encode as indented JSON, with the version made from the bytes themselves."""
+    """Encode as indented JSON, with the version made from the bytes themselves.
+
+    Raises BundleError where a threshold or a cost is no number: JSON would have it as null, which is none.
+    """
+    _check_numbers(manifest)
     blank = replace(manifest, version=NO_VERSION)
     data = msgspec.json.format(msgspec.json.encode(blank), indent=2) + b"\n"
     return _VERSION.sub(rb"\g<1>" + digest(data).encode(), data, count=1)
@@ -192,3 +226,30 @@ def _check_sense(manifest: Manifest) -> None:
         raise BundleError(f"manifest's files lack the artifacts {missing or '(it has none)'}")
     if manifest.recommended not in {artifact.precision for artifact in manifest.artifacts}:
         raise BundleError(f"manifest recommends {manifest.recommended.value}, which it does not hold")
+    _check_numbers(manifest)
+
+
+def _check_numbers(manifest: Manifest) -> None:
+    """Refuse thresholds and costs that nothing can be compared with."""
+    for artifact in manifest.artifacts:
+        for name in ("reject_threshold", "stranger_threshold"):
+            value = getattr(artifact, name)
+            if value is not None and not math.isfinite(value):
+                raise BundleError(
+                    f"{name} of {artifact.file} is {value}; expected a number, or null for none: "
+                    "export the run again"
+                )
+    if manifest.costs is None:
+        return
+    count = len(manifest.labels)
+    if len(manifest.costs) != count or any(len(row) != count for row in manifest.costs):
+        raise BundleError(
+            f"manifest's costs have rows of {[len(row) for row in manifest.costs]} numbers; expected {count} rows "
+            f"of {count}, one for each label: export the run again"
+        )
+    costs = [cost for row in manifest.costs for cost in row]
+    if not all(0 <= cost < math.inf for cost in costs) or not any(costs):
+        raise BundleError(
+            "manifest's costs hold what is no price; expected numbers of 0 or more, and one above it: "
+            "export the run again"
+        )

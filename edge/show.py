@@ -10,9 +10,10 @@ from types import TracebackType
 
 import cv2
 
+from edge.decision import Decision
 from edge.episodes import State
 from edge.errors import UsageError
-from edge.event import Decision, Event
+from edge.event import Event
 from edge.preprocess import Pixels
 from edge.sources import Clock, Frame
 
@@ -75,7 +76,9 @@ def annotate(image: Pixels, state: State, newest: Event | None) -> Pixels:
     lines = [(state.value, (255, 255, 255))]
     if newest:
         data = newest.data
-        lines.insert(0, (f"{data.label} {data.confidence:.0%} {data.decision.value}", COLOURS[data.decision]))
+        why = f": {data.reason}" if data.reason else ""
+        text = f"{data.label} {data.confidence:.0%} {data.decision.value}{why}"
+        lines.insert(0, (text, COLOURS[data.decision]))
     for number, (text, colour) in enumerate(lines, start=1):
         at = (round(10 * scale), round(30 * scale * number))
         for ink, width in (((0, 0, 0), 4), (colour, 1)):  # a dark rim keeps it legible on any ground

@@ -35,6 +35,10 @@ class Summary:
     """Pictures that could not be decoded and were left out."""
     latency_ms: dict[str, Percentiles | None]
     """Step to its percentiles; None where it was never taken."""
+    rejected_unsure: int = 0
+    """Decisions that may be any of several classes."""
+    rejected_stranger: int = 0
+    """Decisions that look like nothing known."""
 
 
 class Timings:

@@ -105,6 +105,7 @@ def demonstrate(
     trained = train(
         folder / "photos", folder / "run", recipe, device, cache, command="edge-demo", phase=phase, say=say
     )
+    assert trained is not None  # noqa: S101  one process, which is the first
     say("3/5 exporting, and proving that the graphs answer as PyTorch does")
     exported = export(trained.run, None, (Precision.FP16,), cache)
     bundle = exported.bundle.folder

@@ -1,14 +1,17 @@
-"""Torch to ONNX: uint8 pixels in, calibrated probabilities out, in one file."""
+"""Torch to ONNX: uint8 pixels in, calibrated probabilities and strangeness out, in one file."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 import torch
+from torch import Tensor, nn
 
-from edge.backends.onnxruntime import INPUT, OUTPUT
+from edge.backends.onnxruntime import INPUT, OUTPUT, STRANGENESS
 from edge.errors import ExportError
 from edge.preprocess import InputSpec
-from train.backbone import Classifier, Probabilities
+from train.backbone import Classifier
 
 OPSET = 20
 """What TensorRT 10.3 and ONNX Runtime 1.23, the oldest on a bin, both take."""
@@ -17,12 +20,48 @@ IR_VERSION = 10
 MAX_BATCH = 4096
 
 
-def to_onnx(classifier: Classifier, temperature: float, spec: InputSpec) -> onnx.ModelProto:
+class Answering(nn.Module):
+    """What is exported: a classifier with its temperature and, where there is one, its stranger score."""
+
+    def __init__(self, classifier: Classifier, temperature: float, strangers: nn.Module | None = None) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.temperature = temperature
+        self.strangers = strangers
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Answer uint8 [n, height, width, 3] BGR.
+
+        Returns probabilities float32 [n, classes], the softmax of the logits over the temperature (Guo et al.
+        2017), and after them strangeness float32 [n], where there is a score of it.
+        """
+        features: list[Tensor] = []
+
+        def keep(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+            features.append(arguments[0])
+
+        # The head's own input: asking the backbone for features would compute it twice.
+        hook = self.classifier.head.register_forward_pre_hook(keep)
+        try:
+            logits = self.classifier(image)
+        finally:
+            hook.remove()
+        probabilities = torch.softmax(logits / self.temperature, dim=1)
+        if self.strangers is None:
+            return (probabilities,)
+        return probabilities, self.strangers(features[0], logits)
+
+
+def to_onnx(
+    classifier: Classifier, temperature: float, spec: InputSpec, strangers: nn.Module | None = None
+) -> onnx.ModelProto:
     """Return the fp32 graph: "image" uint8 [batch, H, W, 3] BGR to "probabilities" float32 [batch, classes].
 
-    Raises ExportError where the graph can't be made or is not valid.
+    With `strangers`, which makes strangeness float32 [n] of features float32 [n, d] and logits float32
+    [n, classes], the graph has the second output "strangeness" float32 [batch]. Raises ExportError where the
+    graph can't be made or is not valid.
     """
-    module = Probabilities(classifier.cpu(), temperature).eval()
+    module = Answering(classifier.cpu(), temperature, strangers).cpu().eval()
     example = torch.zeros((2, *spec.shape), dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
     try:
@@ -32,7 +71,7 @@ def to_onnx(classifier: Classifier, temperature: float, spec: InputSpec) -> onnx
             dynamo=True,
             external_data=False,
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=[OUTPUT] if strangers is None else [OUTPUT, STRANGENESS],
             dynamic_shapes=({0: batch},),
             opset_version=OPSET,
             verbose=False,

@@ -20,43 +20,44 @@ DIGEST_BYTES = 8
 
 
 @dataclass(frozen=True)
-class TestPhoto:
-    """A photo that judges, as it came from the disk."""
+class Photo:
+    """A photo as it came from the disk."""
 
     data: bytes
     target: int
     """Index of the label."""
 
 
-class TestPhotos(Sequence[TestPhoto]):
-    """The test photos of a run, each read and verified when it is asked for."""
+class Photos(Sequence[Photo]):
+    """The photos of one role in a run, each read and verified when it is asked for."""
 
-    __test__ = False  # for pytest: these are photos, no tests
-
-    def __init__(self, split: Split, root: Path) -> None:
-        self._entries = split.roles[Role.TEST]
+    def __init__(self, split: Split, role: Role, root: Path) -> None:
+        self._entries = split.roles[role]
+        self._role = role
         self._labels = split.labels
         self._root = root
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __getitem__(self, index: int) -> TestPhoto:  # type: ignore[override]
+    def __getitem__(self, index: int) -> Photo:  # type: ignore[override]
         entry = self._entries[index]
         try:
             data = (self._root / entry.file).read_bytes()
         except OSError as error:
             raise DataError(
-                f"test photo {entry.file} is not in {self._root} ({error.strerror}); "
+                f"{self._role.value} photo {entry.file} is not in {self._root} ({error.strerror}); "
                 "name the data the run was trained on with --data"
             ) from error
         if hashlib.sha256(data).hexdigest() != entry.sha256:
-            raise DataError(f"test photo {entry.file} has changed since training; name the old data with --data")
-        return TestPhoto(data, self._labels.index(entry.label))
+            raise DataError(
+                f"{self._role.value} photo {entry.file} has changed since training; name the old data with --data"
+            )
+        return Photo(data, self._labels.index(entry.label))
 
 
-def open_test_photos(split: Split, data: Path | None, cache: Path) -> TestPhotos:
-    """Find the run's test photos in `data`, or where the run recorded them.
+def open_photos(split: Split, role: Role, data: Path | None, cache: Path) -> Photos:
+    """Find the run's photos of `role` in `data`, or where the run recorded them.
 
     Raises DataError where the data is not there.
     """
@@ -65,7 +66,7 @@ def open_test_photos(split: Split, data: Path | None, cache: Path) -> TestPhotos
         root = list_photos(place, cache).root
     except DataError as error:
         raise DataError(f"the run's photos are not at hand: {error}; name them with --data") from error
-    return TestPhotos(split, root)
+    return Photos(split, role, root)
 
 
 def pack_digests(split: Split) -> bytes:
@@ -79,6 +80,6 @@ def pack_digests(split: Split) -> bytes:
     return buffer.getvalue()
 
 
-def spread(count: int, total: int) -> list[int]:
+def spread_out(count: int, total: int) -> list[int]:
     """Choose up to `count` of `total` places, evenly: the photos lie in order of class."""
     return sorted({round(step) for step in np.linspace(0, total - 1, count)})

@@ -12,7 +12,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from edge import golden
-from edge.backends import Probabilities
+from edge.backends import Answers
 from edge.bundle import Bundle, write
 from edge.manifest import Artifact, Manifest, OutputSpec, Parity, Precision, Provenance, Verdict, digest
 from edge.preprocess import InputSpec, Pixels, Resize, preprocess
@@ -33,23 +33,38 @@ def make_bundle(
     resize: Resize = Resize.CROP,
     reject_threshold: float | None = None,
     precisions: Sequence[Precision] = (Precision.FP32,),
+    strangeness: bool = False,
+    stranger_threshold: float | None = None,
+    costs: tuple[tuple[float, ...], ...] | None = None,
 ) -> Bundle:
     """Write a bundle that answers a picture with the label whose colour is nearest to the picture's mean.
 
-    The graphs of all `precisions` are the same arithmetic: what differs is their name.
+    The graphs of all `precisions` are the same arithmetic: what differs is their name. With `strangeness` they
+    answer too how far that mean is from the nearest label's colour.
     """
     spec = InputSpec(size, size, resize)
-    graph = make_graph(labels, size)
+    graph = make_graph(labels, size, strangeness=strangeness)
     files = {f"model.{precision.value}.onnx": graph for precision in precisions}
     images = [png(solid(label, labels, size)) for label in labels]
     answers = infer(graph, np.stack([preprocess(image, spec) for image in images]))
     expected = {
-        f"model.{precision.value}.onnx": golden.Expected(answers, golden.TOLERANCE[precision])
+        f"model.{precision.value}.onnx": golden.Expected(
+            answers, golden.TOLERANCE[precision], golden.STRANGENESS_TOLERANCE[precision]
+        )
         for precision in precisions
     }
     parity = Parity("onnxruntime", len(images), 1.0, 1.0, 1.0, 0.0, 0.0)
     artifacts = tuple(
-        Artifact(p, ("onnxruntime",), f"model.{p.value}.onnx", OPSET, parity, Verdict.PASS, reject_threshold)
+        Artifact(
+            precision=p,
+            runtimes=("onnxruntime",),
+            file=f"model.{p.value}.onnx",
+            opset=OPSET,
+            parity=parity,
+            verdict=Verdict.PASS,
+            reject_threshold=reject_threshold,
+            stranger_threshold=stranger_threshold,
+        )
         for p in precisions
     )
     data_digest = digest(b"".join(images))
@@ -71,12 +86,16 @@ def make_bundle(
         files=(),
         artifacts=artifacts,
         provenance=provenance,
+        costs=costs,
     )
     return write(folder, manifest, {**files, golden.GOLDEN: golden.pack(images, spec, expected)})
 
 
-def make_graph(labels: Sequence[str], size: int) -> bytes:
-    """Return the ONNX file: cast, mean over the picture, distance to every label's colour, softmax."""
+def make_graph(labels: Sequence[str], size: int, *, strangeness: bool = False) -> bytes:
+    """Return the ONNX file: cast, mean over the picture, distance to every label's colour, softmax.
+
+    The second output is the least of those distances, where black and white are 1.73 apart.
+    """
     colours = np.array([colour(label, labels) for label in labels], dtype=np.float32) / 255
     # -|x - c|^2 without |x|^2, which softmax does not see: 2 x.c - |c|^2
     weights, bias = GAIN * 2 * colours.T, -GAIN * (colours**2).sum(axis=1)
@@ -94,19 +113,29 @@ def make_graph(labels: Sequence[str], size: int) -> bytes:
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
     ]
     image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", size, size, 3])
-    answer = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(labels)])
-    graph = helper.make_graph(nodes, "tiny", [image], [answer], initializers)
+    answers = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(labels)])]
+    if strangeness:
+        answers.append(helper.make_tensor_value_info("strangeness", TensorProto.FLOAT, ["batch"]))
+        initializers.append(numpy_helper.from_array(colours, "palette"))
+        initializers.append(numpy_helper.from_array(np.array([1], dtype=np.int64), "second"))
+        initializers.append(numpy_helper.from_array(np.array([2], dtype=np.int64), "third"))
+        nodes += [
+            helper.make_node("Unsqueeze", ["colour", "second"], ["one colour"]),
+            helper.make_node("Sub", ["one colour", "palette"], ["offsets"]),
+            helper.make_node("ReduceL2", ["offsets", "third"], ["distances"], keepdims=0),
+            helper.make_node("ReduceMin", ["distances", "second"], ["strangeness"], keepdims=0),
+        ]
+    graph = helper.make_graph(nodes, "tiny", [image], answers, initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     onnx.checker.check_model(model)
     data: bytes = model.SerializeToString()
     return data
 
 
-def infer(graph: bytes, batch: Pixels) -> Probabilities:
-    """Answer uint8 [n, height, width, 3] with float32 [n, classes], by ONNX Runtime itself."""
+def infer(graph: bytes, batch: Pixels) -> Answers:
+    """Answer uint8 [n, height, width, 3], by ONNX Runtime itself."""
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    answers: Probabilities = session.run(["probabilities"], {"image": batch})[0]
-    return answers
+    return Answers(*session.run(None, {"image": batch}))
 
 
 def colour(label: str, labels: Sequence[str]) -> tuple[int, int, int]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from torch.utils.data import Sampler
 
 from train.recipe import Imbalance
 
-Pick = tuple[int, int, int]
-"""Epoch, number of the photo, and how often it was drawn in this epoch before: what decides the augmentation."""
+Picks = npt.NDArray[np.int64]
+"""int64 [draws, 2]: number of the photo, and how often it was drawn in this epoch before."""
 Weights = npt.NDArray[np.float64]
 """float64 [classes]."""
 
@@ -30,7 +29,7 @@ class ClassShare:
     """Photos of this class in an epoch, expected."""
 
 
-def balanced_weights(targets: Sequence[int], classes: int) -> Weights:
+def balanced_weights(targets: Sequence[int] | npt.NDArray[np.int64], classes: int) -> Weights:
     """Return n / (classes * photos of the class): float64 [classes], so that all classes weigh the same together.
 
     Only classes with photos are counted, and one without weighs 0. The mean over the photos is 1. Source: G. King
@@ -53,29 +52,22 @@ def class_shares(targets: Sequence[int], labels: Sequence[str], imbalance: Imbal
     )
 
 
-class BalancedOrder(Sampler[Pick]):
-    """As many draws an epoch as there are photos, with replacement, of every class the same number on average.
+def shuffle(count: int, seed: int, epoch: int) -> Picks:
+    """Return every photo once, in an order from the seed and the epoch alone."""
+    numbers = np.random.default_rng([seed, epoch]).permutation(count)
+    return np.stack((numbers, np.zeros_like(numbers)), axis=1)
+
+
+def draw_evenly(targets: Sequence[int] | npt.NDArray[np.int64], seed: int, epoch: int) -> Picks:
+    """Draw as many photos as there are, with replacement, of every class the same number on average.
 
     The draws come from the seed and the epoch alone.
     """
-
-    def __init__(self, targets: Sequence[int], seed: int) -> None:
-        chances = balanced_weights(targets, max(targets) + 1)[np.asarray(targets)]
-        self._chances = chances / chances.sum()
-        self._seed = seed
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, 0-based. Lightning calls this."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self._chances)
-
-    def __iter__(self) -> Iterator[Pick]:
-        rng = np.random.default_rng([self._seed, self._epoch])
-        drawn = rng.choice(len(self), size=len(self), p=self._chances)
-        before = np.zeros(len(self), dtype=np.int64)
-        for number in drawn:
-            yield self._epoch, int(number), int(before[number])
-            before[number] += 1
+    chances = balanced_weights(targets, int(np.max(targets)) + 1)[np.asarray(targets)]
+    rng = np.random.default_rng([seed, epoch])
+    drawn = rng.choice(len(chances), size=len(chances), p=chances / chances.sum())
+    by_number = np.argsort(drawn, kind="stable")
+    ordered = drawn[by_number]
+    copies = np.empty_like(drawn)
+    copies[by_number] = np.arange(len(drawn)) - np.searchsorted(ordered, ordered)
+    return np.stack((drawn, copies), axis=1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,34 @@ import lightning
 from tqdm import tqdm
 
 from edge.errors import TrainError
-from train.checkpoint import BEST, LAST, About, save
+from train.checkpoint import BEST, LAST, About, content, save
+from train.recipe import Recipe
 from train.report.rows import EpochRow, best_epoch, write_csv
 from train.tuning import FineTuning
 
 RESULTS = "results.csv"
+ROWS = "rows"
+"""Key of a checkpoint: what results.csv says, so far."""
+CHECK_EVERY = 20
+"""Steps between looks at the loss: each look makes a GPU wait."""
 
 
 class Keeper(lightning.Callback):
-    """Keeps the best and the last weights, and a row for every epoch, each written whole."""
+    """Keeps the best and the last weights, and a row for every epoch, each written whole. Ends in good time."""
 
-    def __init__(self, run: Path, about: Callable[[int, float], About]) -> None:
+    def __init__(self, run: Path, about: Callable[[int, float], About], recipe: Recipe) -> None:
         self.rows: list[EpochRow] = []
-        self.best: EpochRow | None = None
         self._run = run
         self._about = about
+        self._recipe = recipe
         self._images = 0
         self._started = self._trained = 0.0
-        self._rate = 0.0
+        self._rate = self._backbone_rate = 0.0
+
+    @property
+    def best(self) -> EpochRow | None:
+        """The epoch whose weights are kept as the best."""
+        return self.rows[best_epoch(self.rows) - 1] if self.rows else None
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Start the epoch's clock."""
@@ -39,8 +50,16 @@ class Keeper(lightning.Callback):
 
     def on_train_batch_start(self, trainer: lightning.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Count the photos, and note the rate of this step: after the step, the optimizer holds the next one's."""
-        self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        groups = trainer.optimizers[0].param_groups  # the head's come first, then stage by stage from the last
+        self._rate, self._backbone_rate = float(groups[0]["lr"]), float(groups[2]["lr"])
         self._images += len(batch[1])
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop where the loss is not a number: every further step is lost. Raises TrainError."""
+        if batch_idx % CHECK_EVERY == 0:
+            self._check(float(outputs["loss"]), trainer.current_epoch + 1)
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Stop the clock of the training images."""
@@ -50,21 +69,37 @@ class Keeper(lightning.Callback):
         """Write what the epoch gave. Raises TrainError where the loss is not a number."""
         assert isinstance(pl_module, FineTuning)  # noqa: S101  for the type checker
         row = self._row(trainer, pl_module)
-        if not math.isfinite(row.train_loss) or not math.isfinite(row.val_loss):
-            kept = f"the best so far is kept in {self._run / BEST}" if self.best else "nothing was kept"
-            raise TrainError(f"loss is not a number in epoch {row.epoch}: lower --lr; {kept}")
-        if not trainer.is_global_zero:
-            return
+        self._check(row.train_loss, row.epoch)
+        self._check(row.val_loss, row.epoch)
         self.rows.append(row)
-        write_csv(self._run / RESULTS, self.rows)
-        about = self._about(row.epoch, row.val_accuracy)
-        if best_epoch(self.rows) == row.epoch:  # first: where the disk has room for one, it is this one
-            save(self._run / BEST, pl_module.classifier, about)
-            self.best = row
-        save(self._run / LAST, pl_module.classifier, about)
+        for logger in trainer.loggers:
+            logger.log_metrics(
+                {key: value for key, value in asdict(row).items() if isinstance(value, float)}, row.epoch
+            )
+        if trainer.is_global_zero:
+            write_csv(self._run / RESULTS, self.rows)
+            if self.best is row:  # first: where the disk has room for one, it is this one
+                save(self._run / BEST, pl_module.judged, self._about(row.epoch, row.val_accuracy))
+        trainer.save_checkpoint(self._run / LAST)
+        trainer.should_stop = trainer.should_stop or is_over(self.rows, self._recipe)
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Make of Lightning's own state a checkpoint that can be used as any other."""
+        row = self.rows[-1]
+        checkpoint.update(content(pl_module.judged, self._about(row.epoch, row.val_accuracy)))
+        checkpoint[ROWS] = [asdict(one) for one in self.rows]
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Go on with the rows that there are."""
+        self.rows = read_rows(checkpoint)
+
+    def _check(self, loss: float, epoch: int) -> None:
+        if not math.isfinite(loss):
+            kept = f"the best so far is kept in {self._run / BEST}" if self.rows else "nothing was kept"
+            raise TrainError(f"loss is not a number in epoch {epoch}: lower --lr, or take --clip 1; {kept}")
 
     def _row(self, trainer: lightning.Trainer, tuning: FineTuning) -> EpochRow:
-        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        trained, validated = tuning.tally["train"].means(), tuning.tally["val"].means()
         images = self._images * trainer.world_size
         return EpochRow(
             epoch=trainer.current_epoch + 1,
@@ -72,11 +107,28 @@ class Keeper(lightning.Callback):
             seconds=time.monotonic() - self._started,
             images_per_second=images / max(1e-9, self._trained - self._started),
             learning_rate=self._rate,
-            train_loss=values["train_loss"],
-            train_accuracy=values["train_accuracy"],
-            val_loss=values["val_loss"],
-            val_accuracy=values["val_accuracy"],
+            backbone_rate=0.0 if tuning.frozen else self._backbone_rate,
+            train_loss=trained.loss,
+            train_accuracy=trained.accuracy,
+            val_loss=validated.loss,
+            val_accuracy=validated.accuracy,
         )
+
+
+def read_rows(checkpoint: Mapping[str, Any]) -> list[EpochRow]:
+    """Return the rows of all epochs so far from a checkpoint that training can go on from."""
+    return [EpochRow(**row) for row in checkpoint[ROWS]]
+
+
+def is_over(rows: Sequence[EpochRow], recipe: Recipe) -> bool:
+    """Say whether the newest `patience` epochs brought nothing better. Never with a patience of 0.
+
+    The head's epochs do not count where more is to learn after them.
+    """
+    if not recipe.patience or not rows:
+        return False
+    idle = recipe.head_epochs if recipe.head_epochs < recipe.epochs else 0
+    return rows[-1].epoch - max(best_epoch(rows), idle) >= recipe.patience
 
 
 class Progress(lightning.Callback):

@@ -21,11 +21,16 @@ def choose_device(name: str) -> torch.device:
     if kind == "cpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        why = "finds no CUDA GPU or driver" if torch.version.cuda else "is a CPU build: pip install a CUDA build"
+        why = "finds no CUDA GPU or driver" if torch.version.cuda else f"is a CPU wheel: install {_cuda_wheel()}"
         raise TrainError(f"device {name} can't be had: torch {torch.__version__} {why}; or take --device cpu")
     if int(number or 0) >= torch.cuda.device_count():
         raise TrainError(f"device {name} can't be had: there are {torch.cuda.device_count()} CUDA GPUs, from 0")
     return torch.device("cuda", int(number or 0))
+
+
+def _cuda_wheel() -> str:
+    """Name the wheel of this version that has CUDA."""
+    return f"a CUDA wheel of torch {torch.__version__.partition('+')[0]} (+cu in its version, not +cpu)"
 
 
 def use_bf16(amp: Amp, device: torch.device) -> bool:

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from edge.preprocess import InputSpec
 from edge.scores import Truth
 from train.backbone import Classifier
-from train.photos import LabelledFile, plain_loader
+from train.loaders import plain_loader
+from train.photos import Pictures
 
 Logits = npt.NDArray[np.float32]
 """float32 [images, classes]."""
 
 
 def answer(
-    classifier: Classifier,
-    files: Sequence[LabelledFile],
-    spec: InputSpec,
-    device: torch.device,
-    batch_size: int = 32,
-    workers: int = 0,
+    classifier: Classifier, pictures: Pictures, device: torch.device, batch_size: int = 32, workers: int = 0
 ) -> tuple[Truth, Logits]:
     """Return the true labels, int64 [images], and the logits, float32 [images, classes], in order."""
     classifier = classifier.to(device).eval()
-    logits, truth = [], []
+    logits = []
     with torch.inference_mode():
-        for images, targets in plain_loader(files, spec, batch_size, workers):
-            logits.append(classifier(images.to(device)).float().cpu().numpy())
-            truth.append(targets.numpy())
-    return np.concatenate(truth), np.concatenate(logits)
+        for images, _ in plain_loader(pictures, batch_size, workers=workers, pin=device.type == "cuda"):
+            logits.append(classifier(images.to(device, non_blocking=True)).float().cpu().numpy())
+    return pictures.targets, np.concatenate(logits)

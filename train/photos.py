@@ -1,25 +1,27 @@
-"""Photos as batches: uint8 [n, height, width, 3] BGR, augmented for training, the bin's own view elsewhere."""
+"""The photos of a training as pixels: the graph's own input of each, and the canvas that crops are taken from."""
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+import numpy.typing as npt
 
-from edge.preprocess import InputSpec, decode, preprocess
-from train.augment import Augment
-from train.balance import BalancedOrder, Pick
-from train.recipe import Imbalance
+from edge.errors import DataError
+from edge.preprocess import InputSpec, Resize
+from edge.progress import Progress
+from edge.scores import Truth
+from train.augment import CANVAS_SHARE
+from train.dataset.cache import Limits, Proportions, Rows, Sheet, Source, Stack, open_sheets
+from train.dataset.examine import on_all_cores
+from train.recipe import Augmentation, Recipe
 
-Batch = tuple[Tensor, Tensor]
-"""uint8 [n, height, width, 3] BGR and int64 [n], index of the label."""
+FOLDER = "pixels"
+"""Of the cache."""
+LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -29,111 +31,86 @@ class LabelledFile:
     path: Path
     target: int
     """Index of the label."""
+    sha256: str = ""
+    """Of the file, 64 hex digits; empty where nobody has read it yet."""
 
 
-class TrainPhotos(Dataset[Batch]):
-    """Augmented photos. An index is (epoch, number, copy): together they decide the augmentation."""
+class Pictures:
+    """Photos by number, in the order in which their files were given."""
 
-    def __init__(self, files: Sequence[LabelledFile], spec: InputSpec, seed: int) -> None:
-        self._files = files
-        self._augment = Augment(spec)
-        self._seed = seed
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, index: Pick) -> Batch:
-        epoch, number, copy = index
-        file = self._files[number]
-        key = int(np.random.SeedSequence([self._seed, epoch, number, copy]).generate_state(1, np.uint64)[0])
-        picture = decode(file.path.read_bytes())
-        return self._augment(picture, key), torch.tensor(file.target)
-
-
-class PlainPhotos(Dataset[Batch]):
-    """Photos as the bin sees them, through the one preprocessing."""
-
-    def __init__(self, files: Sequence[LabelledFile], spec: InputSpec) -> None:
-        self._files = files
-        self._spec = spec
+    def __init__(self, targets: Truth, rows: Rows, inputs: Sheet, canvases: Sheet | None) -> None:
+        """`rows` are the photos' places in the sheets."""
+        self.targets = targets
+        """int64 [n], index of the label."""
+        self._rows, self._inputs, self._canvases = rows, inputs, canvases
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._rows)
 
-    def __getitem__(self, number: int) -> Batch:
-        file = self._files[number]
-        return torch.from_numpy(preprocess(file.path.read_bytes(), self._spec)), torch.tensor(file.target)
+    def inputs(self, numbers: npt.ArrayLike) -> Stack:
+        """Return what the graph takes, uint8 [k, height, width, 3] BGR, as edge.preprocess makes it to the bit."""
+        return self._inputs.take(self._rows[np.asarray(numbers)])[0]
 
+    def canvases(self, numbers: npt.ArrayLike) -> tuple[Stack, Proportions]:
+        """Return what Augment takes: uint8 [k, side, side, 3] BGR, and width over height, float32 [k].
 
-class EpochOrder(Sampler[Pick]):
-    """A new order each epoch, from the seed and the epoch alone."""
+        A canvas is the whole photo, stretched to a square. Where nothing is augmented it is the graph's input.
+        Raises ValueError where the photos were not opened for training.
+        """
+        if self._canvases is None:
+            raise ValueError("these pictures were opened without canvases; open them with training=True")
+        return self._canvases.take(self._rows[np.asarray(numbers)])
 
-    def __init__(self, length: int, seed: int) -> None:
-        self._length = length
-        self._seed = seed
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, 0-based. Lightning calls this."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __iter__(self) -> Iterator[Pick]:
-        order = np.random.default_rng([self._seed, self._epoch]).permutation(self._length)
-        return ((self._epoch, int(number), 0) for number in order)
+    def subset(self, numbers: npt.ArrayLike) -> Pictures:
+        """Return some of the photos, numbered anew; nothing is read or copied."""
+        chosen = np.asarray(numbers, dtype=np.int64)
+        return Pictures(self.targets[chosen], self._rows[chosen], self._inputs, self._canvases)
 
 
-def train_loader(
+def open_pictures(
     files: Sequence[LabelledFile],
-    spec: InputSpec,
-    batch_size: int,
-    seed: int,
-    workers: int,
-    imbalance: Imbalance = Imbalance.NONE,
-) -> DataLoader[Batch]:
-    """Return shuffled, augmented batches. A last batch of one photo is left out: BatchNorm can't take it.
+    recipe: Recipe,
+    cache: Path,
+    *,
+    training: bool,
+    progress: Progress | None = None,
+    say: Callable[[str], object] = lambda line: None,  # noqa: ARG005
+    limits: Limits = LIMITS,
+) -> Pictures:
+    """Return the photos as pixels, decoded once and kept below `cache`, where there is room.
 
-    Each photo comes once an epoch; with Imbalance.SAMPLING each class as often as the others.
+    To be called with all photos of a data set, whatever their roles, and divided by Pictures.subset: then other
+    seeds, splits and folds find them again. `training` says whether canvases are wanted too. `progress` is told
+    (done, total) of the photos where they must be decoded; `say` gets a sentence where that must be repeated for
+    want of room. Raises DataError, naming the file: no photos, or one that is gone, broken, or has changed.
     """
-    evenly = imbalance is Imbalance.SAMPLING
-    targets = [file.target for file in files]
-    return DataLoader(
-        TrainPhotos(files, spec, seed),
-        batch_size=batch_size,
-        sampler=BalancedOrder(targets, seed) if evenly else EpochOrder(len(files), seed),
-        num_workers=workers,
-        drop_last=len(files) % batch_size == 1 and len(files) > 1,
-        persistent_workers=workers > 0,
-        worker_init_fn=_leave_signals_to_the_parent,
-    )
+    if not files:
+        raise DataError("there are no photos to open; expected at least one")
+    digests = _digests(files)
+    names, first, rows = np.unique(digests, return_index=True, return_inverse=True)
+    sources = [Source(files[index].path, str(name)) for name, index in zip(names, first, strict=True)]
+    views = [recipe.input, canvas_spec(recipe)] if training else [recipe.input]
+    if recipe.augment is Augmentation.NONE:
+        views = [recipe.input]
+    sheets = open_sheets(sources, views, cache / FOLDER, limits, progress, say)
+    targets = np.array([file.target for file in files], dtype=np.int64)
+    return Pictures(targets, rows.astype(np.int64), sheets[0], sheets[-1] if training else None)
 
 
-def plain_loader(
-    files: Sequence[LabelledFile], spec: InputSpec, batch_size: int, workers: int
-) -> DataLoader[Batch]:
-    """Return batches in order, as the bin would see them."""
-    return DataLoader(
-        PlainPhotos(files, spec),
-        batch_size=batch_size,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        worker_init_fn=_leave_signals_to_the_parent,
-    )
+def canvas_spec(recipe: Recipe) -> InputSpec:
+    """Return how a photo becomes a canvas: all of it, stretched, so that all photos have one shape."""
+    side = round(CANVAS_SHARE * recipe.view_size)
+    return InputSpec(side, side, Resize.STRETCH)
 
 
-def _leave_signals_to_the_parent(worker: int) -> None:  # noqa: ARG001  torch's signature
-    """A terminal's Ctrl-C reaches every process: the parent stops the workers, they need not say so too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _digests(files: Sequence[LabelledFile]) -> list[str]:
+    """Return the SHA-256 of each file, as it was given or as it is. Raises DataError where one can't be read."""
+    found = on_all_cores(_digest, (file.path for file in files if not file.sha256))
+    return [file.sha256 or next(found) for file in files]
 
 
-def auto_workers(on_gpu: bool) -> int:
-    """How many processes load photos, for this machine.
-
-    On the CPU training itself wants the cores: two workers on two cores cost a third of the speed. A GPU
-    leaves them free.
-    """
-    cores = len(os.sched_getaffinity(0))
-    return min(12, cores) if on_gpu else 0
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} can't be read ({error.strerror or error}); put it back, or run again") from error

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +21,8 @@ from train.insight.words import tell_doubling
 from train.job import Job
 from train.outcome import Outcome
 from train.report.contents import CURVE, MATRICES, PREDICTIONS, RESULTS, make_page
+from train.report.doubt import Doubt
+from train.report.doubt_part import draw_doubt
 from train.report.figures import draw_curve, draw_results
 from train.report.page import write_page
 
@@ -28,23 +30,40 @@ METRICS, REPORT, SUSPECTS = "metrics.json", "report.html", "suspects.csv"
 COLUMNS = ("rank", "file", "role", "label", "suggested", "probability", "suggested_probability", "score")
 """Of suspects.csv."""
 GRID_TILES = 36
+ANSWERS = "predictions.csv"
+ANSWER_COLUMNS = ("file", "label", "answer", "confidence", "decision", "strangeness")
+"""Of predictions.csv; a column p_LABEL for each label follows, the probability of it."""
 
 
 def write_results(job: Job, outcome: Outcome) -> None:
     """Write all of it into the run folder, each file whole or not at all. Raises OSError."""
     write_metrics(job, outcome)
+    replace_bytes(job.run / ANSWERS, _answers_csv(job, outcome))
     if outcome.insight.suspects:
         replace_bytes(job.run / SUSPECTS, _suspects_csv(job, outcome.insight.suspects))
     _draw(job, outcome)
     write_page(job.run / REPORT, make_page(job, outcome))
 
 
-def told(insight: Insight, labels: tuple[str, ...]) -> dict[str, Any]:
-    """Return what metrics.json and --json say of suspect labels and of the learning curve."""
+def told(insight: Insight, doubt: Doubt, labels: tuple[str, ...]) -> dict[str, Any]:
+    """Return what metrics.json and --json say of rejection, of suspect labels and of the learning curve."""
     its = insight.suspects
     flagged = None if its is None else {"flagged": its.flagged, "agreement": its.agreement}
     curve = None if insight.curve is None else _curve(insight.curve, labels)
-    return {"suspects": flagged, "learning_curve": curve, "notes": list(insight.notes)}
+    return {**_told_doubt(doubt), "suspects": flagged, "learning_curve": curve, "notes": list(insight.notes)}
+
+
+def _told_doubt(doubt: Doubt) -> dict[str, Any]:
+    its, strangers = doubt.rejection, doubt.strangers
+    accepted = doubt.accepted
+    limit = None if strangers is None else strangers.threshold
+    return {
+        "rejection": {**asdict(its), "summary": doubt.told},
+        "aurc": doubt.curve.aurc,
+        "stranger_threshold": limit,
+        "coverage": float(accepted.mean()),
+        "accepted_accuracy": float(1 - doubt.wrong[accepted].mean()) if accepted.any() else 0.0,
+    }
 
 
 def _curve(curve: LearningCurve, labels: tuple[str, ...]) -> dict[str, Any]:
@@ -61,17 +80,38 @@ def write_metrics(job: Job, outcome: Outcome) -> None:
         "val_accuracy": outcome.about.val_accuracy,
         "seconds": outcome.seconds,
         "temperature": outcome.about.temperature,
-        **told(outcome.insight, job.split.labels),
+        **told(outcome.insight, outcome.doubt, job.split.labels),
     }
     replace_bytes(job.run / METRICS, json.dumps(metrics, indent=1, allow_nan=False).encode() + b"\n")
 
 
-def _suspects_csv(job: Job, suspects: Suspects) -> bytes:
+def _table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(_suspect_rows(job, suspects))
+    writer.writerow(columns)
+    writer.writerows(rows)
     return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _suspects_csv(job: Job, suspects: Suspects) -> bytes:
+    return _table(COLUMNS, _suspect_rows(job, suspects))
+
+
+def _answers_csv(job: Job, outcome: Outcome) -> bytes:
+    """Return what was answered to each test photo, and what the bin would have done with it."""
+    labels = job.split.labels
+    columns = (*ANSWER_COLUMNS, *(f"p_{label}" for label in labels))
+    return _table(columns, _answer_rows(job, outcome.doubt))
+
+
+def _answer_rows(job: Job, doubt: Doubt) -> Iterator[tuple[object, ...]]:
+    labels, accepted = job.split.labels, doubt.accepted
+    for index, one in enumerate(job.split.roles[Role.TEST]):
+        chances, answer = doubt.probabilities[index], int(doubt.answers[index])
+        strangeness = "" if doubt.strangers is None else f"{doubt.strangers.test[index]:.6g}"
+        decision = "accepted" if accepted[index] else "rejected"
+        figures = (f"{value:.6g}" for value in chances)
+        yield one.file, one.label, labels[answer], f"{chances[answer]:.6g}", decision, strangeness, *figures
 
 
 def _suspect_rows(job: Job, suspects: Suspects) -> Iterator[tuple[object, ...]]:
@@ -88,6 +128,8 @@ def _draw(job: Job, outcome: Outcome) -> None:
     for file, normalized in MATRICES.items():
         save_png(job.run / file, confusion_matrix(outcome.scores.confusion, job.split.labels, normalized))
     save_png(job.run / PREDICTIONS, grid(_tiles(job, outcome)))
+    if outcome.doubt:
+        draw_doubt(outcome.doubt, job.run)
     if outcome.insight.curve:
         draw_curve(outcome.insight.curve, job.run / CURVE)
 

@@ -6,12 +6,22 @@ import logging
 from collections.abc import Callable
 
 from edge.backends import onnxruntime
-from edge.backends.base import Backend, BackendInfo, Graph, Probabilities
+from edge.backends.base import Answers, Backend, BackendInfo, Graph, Probabilities, Strangeness
 from edge.bundle import Bundle
-from edge.errors import BackendError, UsageError, nearest
+from edge.errors import BackendError, BundleError, UsageError, nearest
 from edge.manifest import Precision
 
-__all__ = ["BACKENDS", "Backend", "BackendInfo", "Graph", "Probabilities", "open_backend", "open_graph"]
+__all__ = [
+    "BACKENDS",
+    "Answers",
+    "Backend",
+    "BackendInfo",
+    "Graph",
+    "Probabilities",
+    "Strangeness",
+    "open_backend",
+    "open_graph",
+]
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +37,20 @@ def open_backend(
 ) -> Backend:
     """Open the bundle's graph of `precision` (None: the recommended one) on the engine `name`.
 
-    Otherwise as open_graph. Raises BundleError where the bundle has no such graph.
+    Otherwise as open_graph. Raises BundleError where the bundle has no such graph, or promises to know strangers
+    and the graph does not.
     """
     artifact = bundle.artifact(precision)
     model = bundle.read(artifact.file)
-    return open_graph(Graph(artifact.file, artifact.precision, model, bundle.manifest.input.shape), name, threads)
+    graph = Graph(artifact.file, artifact.precision, model, bundle.manifest.input.shape)
+    backend = open_graph(graph, name, threads)
+    if artifact.stranger_threshold is not None and not backend.info.strangeness:
+        backend.close()
+        raise BundleError(
+            f"{bundle.folder}: {artifact.file} has the stranger_threshold {artifact.stranger_threshold:g} and no "
+            'output "strangeness" to compare with it: export the run again'
+        )
+    return backend
 
 
 def open_graph(graph: Graph, name: str = "auto", threads: int = 0) -> Backend:

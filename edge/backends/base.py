@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,27 @@ from edge.preprocess import Pixels
 
 Probabilities = npt.NDArray[np.float32]
 """float32 [batch, classes]; rows sum to 1, columns in the order of the bundle's labels."""
+
+Strangeness = npt.NDArray[np.floating[Any]]
+"""float32 [batch]; larger: less like anything that the network was trained on. Each artifact has its own scale."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a graph says of a batch."""
+
+    probabilities: Probabilities
+    """float32 [batch, classes]."""
+    strangeness: Strangeness | None = None
+    """[batch]; None: the graph has no such output."""
+
+    @property
+    def sound(self) -> npt.NDArray[np.bool_]:
+        """Which rows are nothing but numbers: bool [batch]."""
+        sound = np.isfinite(self.probabilities).all(axis=1)
+        if self.strangeness is not None:
+            sound &= np.isfinite(self.strangeness)
+        return cast("npt.NDArray[np.bool_]", sound)
 
 
 @dataclass(frozen=True)
@@ -45,6 +66,8 @@ class BackendInfo:
     """Threads of one inference; 0 where the engine chooses."""
     versions: tuple[tuple[str, str], ...]
     """Library and version."""
+    strangeness: bool = False
+    """Whether the graph answers strangeness beside probabilities."""
 
 
 class Backend(Protocol):
@@ -52,10 +75,11 @@ class Backend(Protocol):
 
     info: BackendInfo
 
-    def infer(self, batch: Pixels) -> Probabilities:
-        """Answer uint8 [n, height, width, 3] BGR with float32 [n, classes].
+    def infer(self, batch: Pixels) -> Answers:
+        """Answer uint8 [n, height, width, 3] BGR with n rows.
 
-        Raises BackendError on another dtype or shape, and where the engine fails.
+        Raises BackendError on another dtype or shape, and where the engine fails. What it answers need not be
+        numbers: see `check_answers`.
         """
 
     def close(self) -> None:
@@ -73,4 +97,15 @@ def check_batch(batch: Pixels, shape: tuple[int, int, int]) -> None:
     if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != shape or not len(batch):
         raise BackendError(
             f"batch is {batch.dtype} {list(batch.shape)}; expected uint8 [n, {', '.join(map(str, shape))}]"
+        )
+
+
+def check_answers(answers: Answers, info: BackendInfo) -> None:
+    """Raise BackendError where an answer holds what is no number."""
+    bad = np.flatnonzero(~answers.sound)
+    if len(bad):
+        strange = "" if answers.strangeness is None else f", strangeness {answers.strangeness[bad[0]]}"
+        raise BackendError(
+            f"{info.provider} answered {answers.probabilities[bad[0]]}{strange} for a picture; expected numbers: "
+            "take another --backend or --precision, or export the run again"
         )

@@ -6,12 +6,12 @@ from importlib import metadata
 from types import TracebackType
 from typing import Any
 
-from edge.backends.base import BackendInfo, Graph, Probabilities, check_batch
+from edge.backends.base import Answers, BackendInfo, Graph, check_batch
 from edge.backends.outside import refuse_outside
 from edge.errors import BackendError
 from edge.preprocess import Pixels
 
-INPUT, OUTPUT = "image", "probabilities"
+INPUT, OUTPUT, STRANGENESS = "image", "probabilities", "strangeness"
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
@@ -23,14 +23,13 @@ class OnnxRuntime:
         self._shape = shape
         self.info = info
 
-    def infer(self, batch: Pixels) -> Probabilities:
-        """Answer uint8 [n, height, width, 3] BGR with float32 [n, classes]. Raises BackendError."""
+    def infer(self, batch: Pixels) -> Answers:
+        """Answer uint8 [n, height, width, 3] BGR with n rows. Raises BackendError."""
         check_batch(batch, self._shape)
         try:
-            answer: Probabilities = self._session.run([OUTPUT], {INPUT: batch})[0]
+            return Answers(*self._session.run(None, {INPUT: batch}))
         except Exception as error:  # the runtime's own errors share no public root
             raise BackendError(f"{self.info.provider} failed on {self.info.file}: {error}") from error
-        return answer
 
     def close(self) -> None:
         """Drop the session: its memory goes with the last reference."""
@@ -87,17 +86,23 @@ def _open(graph: Graph, threads: int, name: str, provider: str) -> OnnxRuntime:
     got = session.get_providers()[0]
     if got != provider:  # a provider that can't load falls back to the CPU in silence
         raise BackendError(f"asked for {provider}, got {got}: its libraries do not load; see edge-run --debug")
-    _check_contract(session, graph.file)
+    strangeness = _check_contract(session, graph.file)
     versions = (("onnxruntime", str(ort.__version__)),)
-    info = BackendInfo(name, graph.file, graph.precision, provider, threads, versions)
+    info = BackendInfo(name, graph.file, graph.precision, provider, threads, versions, strangeness)
     return OnnxRuntime(session, graph.shape, info)
 
 
-def _check_contract(session: Any, file: str) -> None:
+def _check_contract(session: Any, file: str) -> bool:
+    """Return whether the graph answers strangeness too. Raises BackendError on other inputs or outputs."""
     got = [(node.name, node.type) for node in (*session.get_inputs(), *session.get_outputs())]
     expected = [(INPUT, "tensor(uint8)"), (OUTPUT, "tensor(float)")]
-    if got != expected:
-        raise BackendError(f"{file} has inputs and outputs {got}; expected {expected}: export the run again")
+    second = (STRANGENESS, "tensor(float)")
+    if got not in (expected, [*expected, second]):
+        raise BackendError(
+            f"{file} has inputs and outputs {got}; expected {expected}, and after them {second} or nothing: "
+            "export the run again"
+        )
+    return second in got
 
 
 def _runtime() -> Any:

@@ -52,6 +52,8 @@ def _as_json(result: Evaluation) -> dict[str, object]:
         "backend": result.backend.name,
         "coverage": result.coverage,
         "accepted_accuracy": result.accepted_accuracy,
+        "rejected_unsure": result.rejected_unsure,
+        "rejected_stranger": result.rejected_stranger,
         "latency_ms": {"p50": result.p50_ms, "p99": result.p99_ms},
     }
 
@@ -69,6 +71,8 @@ def _print(result: Evaluation) -> None:
         f"p99 {result.p99_ms:.2f} ms; accepted {result.coverage:.1%}, "
         f"of which right {result.accepted_accuracy:.2%}"
     )
+    if result.coverage < 1:
+        say(f"rejected: {result.rejected_unsure} as unsure, {result.rejected_stranger} as strangers")
 
 
 def main() -> None:

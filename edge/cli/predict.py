@@ -12,9 +12,9 @@ import click
 
 from edge.backends import BACKENDS
 from edge.cli.app import NO, OK, note, progress_bar, run, say, say_json, shared_options
+from edge.decision import Choice, Decision, decide
 from edge.draw import Tile, grid, save_png
 from edge.evaluate import Answer, Judge, open_judge
-from edge.event import Decision, decide
 from edge.images import list_images
 from edge.manifest import Precision
 from edge.preprocess import InputSpec, preprocess
@@ -29,9 +29,9 @@ class Prediction:
 
     path: Path
     label: str
-    confidence: float
-    decision: Decision
+    choice: Choice
     probabilities: dict[str, float]
+    strangeness: float | None
 
 
 @click.command(epilog="Example: edge-predict bundle unsorted/ --grid answers.png")
@@ -79,20 +79,18 @@ def _predict(judge: Judge, images: tuple[Path, ...], unreadable: list[dict[str, 
                 note(f"left out {result.path}: {result.reason}")
                 unreadable.append({"file": str(result.path), "reason": result.reason})
                 continue
-            best = int(result.probabilities.argmax())
-            confidence = float(result.probabilities[best])
-            decision = decide(confidence, judge.threshold)
+            choice = decide(result.probabilities, result.strangeness, judge.rule)
             probabilities = {label: float(p) for label, p in zip(labels, result.probabilities, strict=True)}
-            yield Prediction(result.path, labels[best], confidence, decision, probabilities)
+            yield Prediction(result.path, labels[choice.index], choice, probabilities, result.strangeness)
 
 
 def _draw(spec: InputSpec, rows: list[Prediction], file: Path) -> None:
     tiles = [
         Tile(
             preprocess(row.path.read_bytes(), spec),
-            f"{row.label} {row.confidence:.0%}",
+            f"{row.label} {row.choice.confidence:.0%} {row.choice.reason.value}".strip(),
             row.path.name,
-            False if row.decision is Decision.REJECTED else None,
+            False if row.choice.decision is Decision.REJECTED else None,
         )
         for row in rows[:MAX_TILES]
     ]
@@ -105,23 +103,29 @@ def _as_json(row: Prediction) -> dict[str, object]:
     return {
         "file": str(row.path),
         "label": row.label,
-        "confidence": row.confidence,
-        "decision": row.decision.value,
+        "confidence": row.choice.confidence,
+        "decision": row.choice.decision.value,
+        "reason": row.choice.reason.value,
         "probabilities": row.probabilities,
+        "strangeness": row.strangeness,
     }
 
 
 def _print_csv(rows: list[Prediction]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["file", "label", "confidence", "decision"])
-    writer.writerows([row.path, row.label, f"{row.confidence:.6f}", row.decision.value] for row in rows)
+    writer.writerow(["file", "label", "confidence", "decision", "reason"])
+    for row in rows:
+        its = row.choice
+        writer.writerow([row.path, row.label, f"{its.confidence:.6f}", its.decision.value, its.reason.value])
 
 
 def _print_table(rows: list[Prediction]) -> None:
     width = max([len("label"), *(len(row.label) for row in rows)])
-    say(f"{'label':{width}}  confidence  decision  file")
+    say(f"{'label':{width}}  confidence  decision  reason    file")
     for row in rows:
-        say(f"{row.label:{width}}  {row.confidence:10.1%}  {row.decision.value:8}  {row.path}")
+        its = row.choice
+        decided = f"{its.decision.value:8}  {its.reason.value:8}"
+        say(f"{row.label:{width}}  {its.confidence:10.1%}  {decided}  {row.path}")
 
 
 def main() -> None:

@@ -95,9 +95,11 @@ def _run(settings: RunSettings) -> Summary:
 def table(summary: Summary) -> str:
     """Lay the summary out as text."""
     broken = f", {summary.broken} broken pictures left out" if summary.broken else ""
+    doubtful = ((summary.rejected_unsure, "unsure"), (summary.rejected_stranger, "strangers"))
+    rejected = ", ".join(f"{count} {what}" for count, what in doubtful if count)
     lines = [
         f"{summary.frames} frames in {summary.seconds:.1f} s ({summary.fps:.1f} a second), "
-        f"{summary.decisions} decisions{broken}"
+        f"{summary.decisions} decisions{f' ({rejected} rejected)' if rejected else ''}{broken}"
     ]
     taken = [(step, value) for step, value in summary.latency_ms.items() if value]
     if taken:

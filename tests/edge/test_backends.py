@@ -10,7 +10,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from edge.backends import Graph, open_backend, open_graph
+from edge.backends import Answers, BackendInfo, Graph, open_backend, open_graph
+from edge.backends.base import check_answers
 from edge.bundle import Bundle
 from edge.errors import BackendError, BundleError, UsageError
 from edge.manifest import Precision
@@ -69,10 +70,11 @@ class TestOpen:
     def test_answers_as_onnx_runtime_does(self, bundle: Bundle) -> None:
         batch = np.stack([solid(label) for label in LABELS])
         with open_backend(bundle) as backend:
-            answers = backend.infer(batch)
-            one = backend.infer(batch[1:2])
+            made = backend.infer(batch)
+            answers, one = made.probabilities, backend.infer(batch[1:2]).probabilities
+        assert made.strangeness is None
         assert answers.dtype == np.float32
-        assert np.array_equal(answers, infer(bundle.read("model.int8.onnx"), batch))
+        assert np.array_equal(answers, infer(bundle.read("model.int8.onnx"), batch).probabilities)
         assert answers.argmax(axis=1).tolist() == [0, 1, 2]
         assert np.allclose(answers.sum(axis=1), 1)
         assert np.allclose(one, answers[1:2], atol=1e-6)
@@ -111,6 +113,72 @@ class TestOpen:
     def test_a_graph_with_another_contract(self, model: bytes) -> None:
         with pytest.raises(BackendError, match=r"expected .*'image'.*'probabilities'.*: export the run again"):
             open_graph(graph(model))
+
+
+class TestStrangeness:
+    """The second output, which a graph may have or not."""
+
+    def test_is_answered_beside_the_probabilities(self) -> None:
+        batch = np.stack([solid("red"), solid("red") // 2])
+        with open_graph(graph(make_graph(LABELS, 32, strangeness=True))) as backend:
+            assert backend.info.strangeness
+            answers = backend.infer(batch)
+        assert answers.strangeness is not None
+        assert (answers.strangeness.dtype, answers.strangeness.shape) == (np.float32, (2,))
+        assert answers.strangeness == pytest.approx([0, 0.5], abs=0.01)
+        assert np.array_equal(answers.probabilities, infer(make_graph(LABELS, 32), batch).probabilities)
+
+    def test_a_graph_of_one_output_says_so(self) -> None:
+        with open_graph(graph(make_graph(LABELS, 32))) as backend:
+            assert not backend.info.strangeness
+
+    def test_a_threshold_without_the_output_is_refused(self, tmp_path: Path) -> None:
+        bundle = make_bundle(tmp_path / "bundle", stranger_threshold=0.25)
+        words = (
+            r'model.fp32.onnx has the stranger_threshold 0.25 and no output "strangeness".*: export the run again'
+        )
+        with pytest.raises(BundleError, match=words):
+            open_backend(bundle)
+
+    def test_the_output_without_a_threshold_is_taken(self, tmp_path: Path) -> None:
+        with open_backend(make_bundle(tmp_path / "bundle", strangeness=True)) as backend:
+            assert backend.info.strangeness
+
+    def test_outputs_in_another_order_or_of_another_name_are_refused(self) -> None:
+        for change in ("reverse", "rename", "double"):
+            model = onnx.load_from_string(make_graph(LABELS, 32, strangeness=True))
+            outputs = list(model.graph.output)
+            if change == "reverse":
+                outputs.reverse()
+            elif change == "double":
+                outputs.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3]))
+            del model.graph.output[:]
+            model.graph.output.extend(outputs)
+            if change == "rename":
+                model.graph.node[-1].output[0] = model.graph.output[1].name = "distance"
+            with pytest.raises(
+                BackendError, match=r"expected .*'probabilities'.*'strangeness'.*: export the run again"
+            ):
+                open_graph(graph(model.SerializeToString()))
+
+
+@pytest.mark.parametrize(
+    ("probability", "strangeness", "sound"),
+    [(0.5, 1.0, True), (np.nan, 1.0, False), (0.5, np.nan, False), (0.5, np.inf, False), (0.5, None, True)],
+)
+def test_what_is_no_number_is_seen_in_either_output(
+    probability: float, strangeness: float | None, sound: bool
+) -> None:
+    probabilities = np.array([[0.5, 0.5], [probability, 0.5]], dtype=np.float32)
+    strange = None if strangeness is None else np.array([1.0, strangeness], dtype=np.float32)
+    answers = Answers(probabilities, strange)
+    info = BackendInfo("onnxruntime", "m.onnx", Precision.FP32, "Engine", 0, ())
+    assert answers.sound.tolist() == [True, sound]
+    if sound:
+        check_answers(answers, info)
+    else:
+        with pytest.raises(BackendError, match=r"Engine answered .*(nan|inf).*expected numbers"):
+            check_answers(answers, info)
 
 
 class TestInfer:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from edge.episodes import Episodes, EpisodeSettings, Outcome, Scores, State, combine
+from edge.episodes import Episodes, EpisodeSettings, Outcome, Scores, Seen, State, combine
 from edge.motion import Sight
 
 FPS = 20.0
@@ -41,7 +41,7 @@ class Played:
             step = self.episodes.step(sight)
             outcome = step.outcome
             if step.classify:
-                outcome = self.episodes.answer(answer(self.classified))
+                outcome = self.episodes.answer(Seen(answer(self.classified)))
                 self.classified += 1
             if outcome:
                 self.outcomes.append((sight.time, outcome))
@@ -130,7 +130,14 @@ def test_episodes_hold_no_more_than_their_settings_allow() -> None:
 
 
 def test_one_frame_that_says_never_does_not_outvote_the_others() -> None:
-    sure, never = scores(0.98, 0.02), scores(0.0, 1.0)
-    assert combine([sure] * 8 + [never]).argmax() == 0
-    assert combine([sure]) == pytest.approx(sure, abs=1e-6)
-    assert combine([scores(0.5, 0.5), scores(0.9, 0.1)]).sum() == pytest.approx(1)
+    sure, never = Seen(scores(0.98, 0.02)), Seen(scores(0.0, 1.0))
+    assert combine([sure] * 8 + [never]).probabilities.argmax() == 0
+    assert combine([sure]).probabilities == pytest.approx(sure.probabilities, abs=1e-6)
+    assert combine([Seen(scores(0.5, 0.5)), Seen(scores(0.9, 0.1))]).probabilities.sum() == pytest.approx(1)
+
+
+def test_one_frame_with_a_hand_in_it_does_not_make_a_stranger() -> None:
+    seen = [Seen(scores(*CAN), strangeness) for strangeness in (1.0, 1e6, 1.2)]
+    assert combine(seen).strangeness == pytest.approx(1.2)
+    assert combine(seen[:1]).strangeness == 1.0
+    assert combine([Seen(scores(*CAN))] * 3).strangeness is None

@@ -16,7 +16,7 @@ from edge.manifest import Precision
 from edge.preprocess import decode
 from tests.edge.test_evaluate import all_photos, digests, put, with_split
 from tests.made import BIN, command, one_line_error, pack
-from tests.tiny import make_bundle
+from tests.tiny import make_bundle, png, solid
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,22 @@ class TestAnswers:
         assert (result["coverage"], result["accepted_accuracy"]) == (1.0, pytest.approx(7 / 8))
         assert 0 < result["latency_ms"]["p50"] <= result["latency_ms"]["p99"]
         assert result["confusion"] == [[3, 0, 0], [0, 2, 0], [1, 0, 2]]
+
+    def test_what_is_rejected_is_counted_by_reason(self, data: Path, tmp_path: Path) -> None:
+        (data / "red" / "dark.png").write_bytes(png(solid("red") // 5 * 3))
+        (data / "red" / "unsure.png").write_bytes(png(solid("red") // 20 * 17 + solid("green") // 20 * 9))
+        bundle = make_bundle(
+            tmp_path / "bundle", reject_threshold=0.97, strangeness=True, stranger_threshold=0.5
+        ).folder
+        result = as_json(edge_eval(bundle, data, "--json"))
+        assert (result["rejected_unsure"], result["rejected_stranger"]) == (1, 0)
+        bundle = make_bundle(
+            tmp_path / "strict", reject_threshold=0.97, strangeness=True, stranger_threshold=0.3
+        ).folder
+        result = as_json(edge_eval(bundle, data, "--json"))
+        assert (result["rejected_unsure"], result["rejected_stranger"]) == (0, 2)
+        assert result["coverage"] == pytest.approx(8 / 10)
+        assert "rejected: 0 as unsure, 2 as strangers" in edge_eval(bundle, data).stdout
 
     def test_precision_and_backend_are_what_was_asked_for(self, made: Bundle, data: Path) -> None:
         arguments = ("--json", "--precision", "int8", "--backend", "onnxruntime", "--threads", "1")

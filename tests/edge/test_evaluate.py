@@ -187,12 +187,33 @@ class TestThreshold:
         assert (result.coverage, result.accepted_accuracy) == (0.0, 0.0)
         assert result.scores.accuracy == pytest.approx(8 / 9)
 
+    def test_strangers_are_rejected_however_sure_the_answer(self, tmp_path: Path) -> None:
+        data = tmp_path / "data"
+        put(data / "red" / "1.png", "red")
+        (data / "red" / "dark.png").write_bytes(png(solid("red") // 5 * 3))
+        (data / "red" / "unsure.png").write_bytes(png(solid("red") // 2 + solid("green") // 2))
+        plain = judged(make_bundle(tmp_path / "plain", reject_threshold=0.9).folder, data)
+        assert (plain.coverage, plain.rejected_unsure, plain.rejected_stranger) == (pytest.approx(2 / 3), 1, 0)
+        options = {"reject_threshold": 0.9, "stranger_threshold": 0.3}
+        both = judged(make_bundle(tmp_path / "both", strangeness=True, **options).folder, data)
+        assert (both.coverage, both.rejected_unsure, both.rejected_stranger) == (pytest.approx(1 / 3), 0, 2)
+        assert both.accepted_accuracy == 1.0
+        assert both.scores == plain.scores, "what the network answers is not what the rule makes of it"
+
+    def test_with_costs_the_accepted_label_is_the_cheapest(self, tmp_path: Path) -> None:
+        data = tmp_path / "data"
+        (data / "red").mkdir(parents=True)
+        (data / "red" / "unsure.png").write_bytes(png(solid("red") // 5 * 2 + solid("green") // 2))
+        assert judged(make_bundle(tmp_path / "plain").folder, data).accepted_accuracy == 0.0
+        costs = ((0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (50.0, 50.0, 0.0))
+        assert judged(make_bundle(tmp_path / "dear", costs=costs).folder, data).accepted_accuracy == 1.0
+
     @pytest.mark.parametrize(("step", "coverage"), [(0.0, 1.0), (math.inf, 0.0)])
     def test_compares_as_the_bin_does(self, made: Bundle, tmp_path: Path, step: float, coverage: float) -> None:
         # The confidence itself is accepted; the next larger float64, which float32 can't tell from it, is not.
         picture = solid("red")
         with open_backend(made) as backend:
-            confidence = float(backend.infer(picture[None]).max())
+            confidence = float(backend.infer(picture[None]).probabilities.max())
         threshold = math.nextafter(confidence, step) if step else confidence
         bundle = make_bundle(tmp_path / "bundle", reject_threshold=threshold).folder
         (tmp_path / "data" / "red").mkdir(parents=True)
@@ -221,7 +242,7 @@ class TestJudge:
     def test_without_a_threshold_everything_is_accepted(self, made: Bundle) -> None:
         with open_judge(made.folder) as judge:
             assert isinstance(judge, Judge)
-            assert judge.threshold == 0.0
+            assert (judge.rule.reject_threshold, judge.rule.stranger_threshold, judge.rule.costs) == (None,) * 3
 
 
 def test_role_names_are_the_names_in_the_file() -> None:

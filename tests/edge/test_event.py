@@ -68,6 +68,27 @@ def test_only_a_folder_source_names_a_file(bundle: Bundle) -> None:
     assert event["data"]["file"] == "a/b.jpg"
 
 
+def test_a_rejected_deposit_says_why_and_how_strange_it_is(tmp_path: Path) -> None:
+    made = make_bundle(tmp_path / "bundle", reject_threshold=0.75, strangeness=True, stranger_threshold=0.25)
+
+    def said(probability: float, strangeness: float) -> dict[str, object]:
+        rest = (1 - probability) / 2
+        seen = Outcome(np.array((probability, rest, rest), dtype=np.float32), 3, strangeness)
+        data: dict[str, object] = json.loads(to_line(reporter(made).report(seen, LATENCY, 1.0)))["data"]
+        return {key: data.get(key) for key in ("decision", "reason", "strangeness")}
+
+    assert said(0.9, 0.125) == {"decision": "accepted", "reason": None, "strangeness": 0.125}
+    assert said(0.5, 0.125) == {"decision": "rejected", "reason": "unsure", "strangeness": 0.125}
+    assert said(0.9, 0.5) == {"decision": "rejected", "reason": "stranger", "strangeness": 0.5}
+
+
+def test_with_costs_the_label_is_the_cheapest(tmp_path: Path) -> None:
+    costs = ((0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (50.0, 50.0, 0.0))
+    made = make_bundle(tmp_path / "bundle", costs=costs)
+    data = reporter(made).report(outcome(0.875, 0.0625, 0.0625), LATENCY, 1.0).data
+    assert (data.label, data.confidence) == ("red", 0.0625)
+
+
 def test_sequence_counts_within_an_epoch_and_ids_differ(bundle: Bundle) -> None:
     made = reporter(bundle)
     events = [made.report(outcome(1, 0, 0), LATENCY, 1.0) for _ in range(3)]

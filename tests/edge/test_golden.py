@@ -27,6 +27,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return make_bundle(tmp_path_factory.mktemp("golden") / "bundle")
 
 
+@pytest.fixture(scope="module")
+def strange(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("strange") / "bundle"
+    return make_bundle(folder, strangeness=True, stranger_threshold=0.25)
+
+
 def arrays_of(bundle: Bundle) -> Arrays:
     with np.load(io.BytesIO(bundle.read(GOLDEN)), allow_pickle=False) as file:
         return dict(file)
@@ -77,7 +83,8 @@ class TestPasses:
     def test_within_the_tolerances(self, made: Bundle, tmp_path: Path) -> None:
         arrays = arrays_of(made)
         arrays["tensors"] = np.clip(arrays["tensors"].astype(int) + TENSOR_TOLERANCE, 0, 255).astype(np.uint8)
-        arrays[f"expected_{MODEL}"] = infer(made.read(MODEL), arrays["tensors"]) + np.float32(0.0009)
+        answers = infer(made.read(MODEL), arrays["tensors"])
+        arrays[f"expected_{MODEL}"] = answers.probabilities + np.float32(0.0009)
         bundle = altered(made, tmp_path / "bundle", golden=packed(arrays))
         with open_backend(bundle) as backend:
             assert self_test(bundle, backend).max_difference == pytest.approx(0.0009, abs=1e-5)
@@ -148,6 +155,63 @@ class TestEngine:
         graph = Graph(MODEL, Precision.FP32, with_weights(-3.0), (32, 32, 3))
         with open_graph(graph) as backend, pytest.raises(GoldenError, match="in the engine"):
             self_test(made, backend)
+
+
+class TestStrangeness:
+    """The second output is held to its record as the first is."""
+
+    def test_what_was_recorded_is_answered(self, strange: Bundle) -> None:
+        with open_backend(strange) as backend:
+            assert self_test(strange, backend).images == 3
+
+    @pytest.mark.parametrize(("off", "caught"), [(0.019, False), (0.021, True), (-0.021, True), (np.nan, True)])
+    def test_another_strangeness_is_caught(
+        self, strange: Bundle, tmp_path: Path, off: float, caught: bool
+    ) -> None:
+        arrays = arrays_of(strange)
+        arrays[f"strangeness_{MODEL}"] = arrays[f"strangeness_{MODEL}"] + np.array([0, off, 0], dtype=np.float32)
+        bundle = altered(strange, tmp_path / "bundle", golden=packed(arrays))
+        if caught:
+            check_fails(bundle, "in the engine", f"a strangeness of {MODEL} is off by", "allowed 0.02")
+            return
+        with open_backend(bundle) as backend:
+            self_test(bundle, backend)
+
+    def test_a_graph_that_answers_another_strangeness_is_caught(self, strange: Bundle, tmp_path: Path) -> None:
+        model = onnx.load_from_string(strange.read(MODEL))
+        model.graph.node[-1].op_type = "ReduceMax"  # the farthest label's distance in place of the nearest's
+        check_fails(
+            altered(strange, tmp_path / "bundle", model=model.SerializeToString()), "a strangeness", "is off by"
+        )
+
+    def test_a_strangeness_that_is_no_number_is_caught(self, strange: Bundle, tmp_path: Path) -> None:
+        model = onnx.load_from_string(strange.read(MODEL))
+        (palette,) = [tensor for tensor in model.graph.initializer if tensor.name == "palette"]
+        values = numpy_helper.to_array(palette) * np.float32(np.nan)
+        palette.CopyFrom(numpy_helper.from_array(values, "palette"))
+        bundle = altered(strange, tmp_path / "bundle", model=model.SerializeToString())
+        check_fails(bundle, "as strangeness it answered [3] with 3 values that are no numbers")
+
+    @pytest.mark.parametrize("name", [f"strangeness_{MODEL}", f"strangeness_tolerance_{MODEL}"])
+    def test_what_rejects_and_has_no_record_does_not_pass(
+        self, strange: Bundle, tmp_path: Path, name: str
+    ) -> None:
+        arrays = arrays_of(strange)
+        del arrays[name]
+        check_fails(altered(strange, tmp_path / "bundle", golden=packed(arrays)), "lacks", name)
+
+    def test_a_record_without_strangeness_is_enough_where_nothing_is_rejected_by_it(
+        self, made: Bundle, tmp_path: Path
+    ) -> None:
+        model = make_graph(tuple(COLOURS), 32, strangeness=True)
+        bundle = altered(made, tmp_path / "bundle", model=model)
+        with open_backend(bundle) as backend:
+            assert self_test(bundle, backend).images == 3
+
+    def test_a_graph_that_lost_the_output_is_caught(self, tmp_path: Path) -> None:
+        bundle = make_bundle(tmp_path / "made", strangeness=True)
+        lost = altered(bundle, tmp_path / "bundle", model=make_graph(tuple(COLOURS), 32))
+        check_fails(lost, "as strangeness it answered [0]", "expected [3]")
 
 
 class TestRecord:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from edge.decision import Decision
 from edge.errors import SinkError
-from edge.event import BundleName, Decision, Deposit, Event, Latency
+from edge.event import BundleName, Deposit, Event, Latency
 from edge.sinks import open_sink
 
 

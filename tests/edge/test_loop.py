@@ -8,13 +8,13 @@ from typing import cast
 import numpy as np
 import pytest
 
-from edge.backends import Backend, Probabilities, open_backend
+from edge.backends import Answers, Backend, open_backend
 from edge.bundle import Bundle
 from edge.episodes import State
 from edge.errors import BackendError, SinkError, SourceError
 from edge.event import Event, Reporter
 from edge.loop import Loop
-from edge.preprocess import Pixels
+from edge.preprocess import Pixels, fit
 from edge.sources import Frame
 from edge.sources.base import Closing
 from edge.summary import Timings
@@ -187,14 +187,36 @@ def test_an_engine_that_answers_nonsense_is_not_believed(make: Make) -> None:
         def __init__(self, backend: Backend) -> None:
             self.info = backend.info
 
-        def infer(self, batch: Pixels) -> Probabilities:
-            return np.full((1, 3), np.nan, dtype=np.float32)
+        def infer(self, batch: Pixels) -> Answers:
+            return Answers(np.full((1, 3), np.nan, dtype=np.float32))
 
     loop, sink = make([solid("red")], single=True)
     loop.backend = cast(Backend, Broken(loop.backend))
     with pytest.raises(BackendError, match="nan"):
         loop.run()
     assert not sink.events
+
+
+def test_a_stranger_is_told_by_its_middle_frame_and_counted(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle", size=32, strangeness=True, stranger_threshold=1.0)
+    clock, sink = Clock(), Kept()
+    with open_backend(bundle, "onnxruntime") as backend:
+        loop = Loop(
+            source=Scripted(scene(("", 1), ("red", 2), ("", 1)), clock),
+            backend=backend,
+            spec=bundle.manifest.input,
+            reporter=Reporter(bundle, backend.info, "b"),
+            sinks=[sink],
+            stop=threading.Event(),
+            clock=clock,
+        )
+        summary = loop.run()
+        whole = scene(("red", 0.1))[0]
+        alone = backend.infer(fit(whole, bundle.manifest.input)[None]).strangeness
+    assert alone is not None
+    (event,) = sink.events
+    assert event.data.strangeness == pytest.approx(float(alone[0]), abs=1e-5)
+    assert (summary.decisions, summary.rejected_stranger, summary.rejected_unsure) == (1, 0, 0)
 
 
 def test_a_viewer_sees_every_frame_and_may_end_the_run(make: Make) -> None:

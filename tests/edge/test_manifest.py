@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,16 @@ import pytest
 
 from edge import manifest as manifests
 from edge.errors import BundleError
-from edge.manifest import MAX_MANIFEST_BYTES, NO_VERSION, FileEntry, Manifest, digest, from_bytes, to_bytes
+from edge.manifest import (
+    MAX_MANIFEST_BYTES,
+    NO_VERSION,
+    FileEntry,
+    Manifest,
+    RejectionClaim,
+    digest,
+    from_bytes,
+    to_bytes,
+)
 from edge.preprocess import InputSpec, Resize
 from tests.tiny import make_bundle
 
@@ -73,6 +83,7 @@ class TestRoundTrip:
             {"input": InputSpec(32, 33)},
             {"output": manifests.OutputSpec(1.5)},
             {"signatures": ("a",)},
+            {"costs": ((0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (9.0, 1.0, 0.0))},
             {"files": (FileEntry("model.fp32.onnx", "0" * 64, 1),)},
         ],
         ids=str,
@@ -87,6 +98,26 @@ class TestRoundTrip:
     def test_any_text_survives(self, manifest: Manifest, name: str) -> None:
         again = from_bytes(to_bytes(replace(manifest, name=name, labels=(name, "b"))))
         assert (again.name, again.labels) == (name, (name, "b"))
+
+
+def test_a_manifest_of_before_the_second_output_reads_as_it_did(manifest: Manifest) -> None:
+    def strip(plain: Plain) -> None:
+        del plain["costs"]
+        for artifact in plain["artifacts"]:
+            for name in ("stranger_threshold", "rejection"):
+                del artifact[name]
+            del artifact["parity"]["max_strangeness_difference"]
+
+    old = from_bytes(forged(manifest, strip))
+    assert replace(old, version=manifest.version) == manifest
+    assert (old.costs, old.artifacts[0].stranger_threshold, old.artifacts[0].rejection) == (None, None, None)
+
+
+def test_the_claim_travels(manifest: Manifest) -> None:
+    claim = RejectionClaim(target=0.02, bound=0.031, confidence=0.95, coverage=0.8, images=303, reached=False)
+    artifact = replace(manifest.artifacts[0], rejection=claim, reject_threshold=0.7, stranger_threshold=-3.5)
+    again = from_bytes(to_bytes(replace(manifest, artifacts=(artifact,))))
+    assert again.artifacts == (artifact,)
 
 
 def set_in(*keys: str | int, value: object) -> Callable[[Plain], None]:
@@ -123,6 +154,14 @@ class TestRefused:
             (set_in("artifacts", value=[]), "none"),
             (set_in("artifacts", 0, "file", value="model.int4.onnx"), "model.int4.onnx"),
             (set_in("artifacts", 0, "verdict", value="MAYBE"), "MAYBE"),
+            (
+                set_in("costs", value=[[0.0, 1.0], [1.0, 0.0]]),
+                "costs have rows of [2, 2] numbers; expected 3 rows of 3",
+            ),
+            (set_in("costs", value=[[0.0]] * 3), "costs have rows of [1, 1, 1]"),
+            (set_in("costs", value=[[0.0, 1.0, None]] * 3), "costs"),
+            (set_in("artifacts", 0, "stranger_threshold", value="far"), "stranger_threshold"),
+            (set_in("artifacts", 0, "rejection", value={"target": 0.02}), "rejection"),
             (set_in("input", "height", value=0), "input size"),
             (set_in("input", "height", value=1e300), "height"),
             (set_in("input", "dtype", value="float32"), "float32"),
@@ -140,6 +179,30 @@ class TestRefused:
         with pytest.raises(BundleError) as caught:
             from_bytes(forged(manifest, change))
         assert word in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["reject_threshold", "stranger_threshold"])
+    @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+    def test_a_threshold_that_is_no_number_is_not_written_as_none(
+        self, manifest: Manifest, name: str, value: float
+    ) -> None:
+        change: dict[str, Any] = {name: value}
+        artifact = replace(manifest.artifacts[0], **change)
+        with pytest.raises(BundleError, match=rf"{name} of model.fp32.onnx is -?(nan|inf); expected a number"):
+            to_bytes(replace(manifest, artifacts=(artifact,)))
+
+    @pytest.mark.parametrize("cost", [math.nan, math.inf, -1.0, 0.0])
+    def test_costs_that_are_no_prices_are_not_written(self, manifest: Manifest, cost: float) -> None:
+        with pytest.raises(BundleError, match="costs hold what is no price"):
+            to_bytes(replace(manifest, costs=((0.0, cost, 0.0),) * 3))
+
+    def test_a_threshold_too_large_for_a_float_is_refused(self, manifest: Manifest) -> None:
+        data = json.dumps(json.loads(to_bytes(manifest)), indent=2).encode() + b"\n"
+        assert data.count(b'"stranger_threshold": null') == 1
+        huge = data.replace(b'"stranger_threshold": null', b'"stranger_threshold": 1e999')
+        version = manifest.version.encode()
+        blank = huge.replace(version, NO_VERSION.encode())
+        with pytest.raises(BundleError, match="out of range"):
+            from_bytes(blank.replace(NO_VERSION.encode(), digest(blank).encode(), 1))
 
     @pytest.mark.parametrize(
         "data",

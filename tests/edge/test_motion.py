@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.episodes import Episodes
+from edge.episodes import Episodes, Seen
 from edge.motion import SceneWatch, Sight, Thumbnail, WatchSettings, changed, thumbnail
 from edge.preprocess import Pixels
 from edge.scene import SceneSettings, frames, script
@@ -137,9 +137,10 @@ def test_black_cells_do_not_speak_for_the_light() -> None:
 def test_every_deposit_of_the_moving_scene_is_one_decision(seed: int) -> None:
     settings = SceneSettings(seed=seed, deposits=6, width=160, height=120, fps=10.0)
     watch, episodes, decided = SceneWatch(), Episodes(), []
+    seen = Seen(np.array([0.9, 0.1], dtype=np.float32))
     for time, image in frames(settings):
         step = episodes.step(watch.look(thumbnail(image), time))
-        if step.outcome or (step.classify and episodes.answer(np.array([0.9, 0.1], dtype=np.float32))):
+        if step.outcome or (step.classify and episodes.answer(seen)):
             decided.append(time)
     truth = script(settings)
     assert len(decided) == len(truth)

@@ -60,12 +60,12 @@ class TestAnswers:
         done = edge_predict(made.folder, photos)
         assert (done.returncode, done.stderr) == (0, "")
         head, *rows = [line.split() for line in done.stdout.splitlines()]
-        assert head == ["label", "confidence", "decision", "file"]
+        assert head == ["label", "confidence", "decision", "reason", "file"]
         assert [(row[0], row[2], row[3]) for row in rows[:2]] == [
             ("blue", "accepted", str(photos / "1.png")),
             ("red", "accepted", str(photos / "sub" / "2.png")),
         ]
-        assert rows[2][2:] == ["rejected", str(photos / "unsure.png")]
+        assert rows[2][2:] == ["rejected", "unsure", str(photos / "unsure.png")]
         assert [float(row[1].rstrip("%")) > 90 for row in rows] == [True, True, False]
 
     def test_csv(self, made: Bundle, photos: Path) -> None:
@@ -88,7 +88,23 @@ class TestAnswers:
         assert first["confidence"] == max(first["probabilities"].values()) == first["probabilities"]["blue"]
         assert list(first["probabilities"]) == ["blue", "green", "red"]
         assert sum(first["probabilities"].values()) == pytest.approx(1)
-        assert last["decision"] == "rejected"
+        assert (first["reason"], last["decision"], last["reason"]) == ("", "rejected", "unsure")
+        assert first["strangeness"] is None
+
+    def test_a_stranger_is_named_as_one(self, photos: Path, tmp_path: Path) -> None:
+        (photos / "dark.png").write_bytes(png(solid("red") // 5 * 3))
+        bundle = make_bundle(
+            tmp_path / "bundle", reject_threshold=0.9, strangeness=True, stranger_threshold=0.3
+        ).folder
+        rows = {
+            Path(row["file"]).name: row
+            for row in csv.DictReader(io.StringIO(edge_predict(bundle, photos, "--csv").stdout))
+        }
+        assert (rows["1.png"]["decision"], rows["1.png"]["reason"]) == ("accepted", "")
+        assert (rows["dark.png"]["decision"], rows["dark.png"]["reason"]) == ("rejected", "stranger")
+        assert float(rows["dark.png"]["confidence"]) > 0.9
+        shown = json.loads(edge_predict(bundle, photos, "--json").stdout)["predictions"]
+        assert {Path(row["file"]).name: row["strangeness"] for row in shown}["dark.png"] == pytest.approx(0.4)
 
     def test_without_a_threshold_nothing_is_rejected(self, photos: Path, tmp_path: Path) -> None:
         bundle = make_bundle(tmp_path / "bundle").folder
@@ -126,7 +142,7 @@ class TestAnswers:
         assert done.returncode == 1
         assert "left out" in done.stderr
         assert "Traceback" not in done.stderr
-        assert done.stdout.split() == ["label", "confidence", "decision", "file"]
+        assert done.stdout.split() == ["label", "confidence", "decision", "reason", "file"]
 
     @pytest.mark.parametrize("form", [(), ("--csv",), ("--json",)], ids=["table", "csv", "json"])
     @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from edge import golden
+from edge.backends import Answers
 from edge.bundle import load, write
 from tests.edge.test_sources import write_video
 from tests.tiny import make_bundle, png, solid
@@ -83,6 +84,31 @@ def test_a_folder_to_a_file(bundle: Path, tmp_path: Path) -> None:
     assert [event["data"]["label"] for event in said[:3]] == ["red", "blue", "green"]
     assert [event["data"]["decision"] for event in said] == ["accepted"] * 3 + ["rejected"]
     assert {event["source"] for event in said} == {"/bins/kitchen-3"}
+
+
+def test_a_stranger_that_the_network_is_sure_of_is_rejected(bundle: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "1.png").write_bytes(png(solid("red")))
+    (photos / "2.png").write_bytes(png(solid("red") // 5 * 3))  # like no label's colour, and nearest to red
+    (photos / "3.png").write_bytes(png(solid("red") // 10 * 8 + solid("green") // 10 * 5))
+    plain = [event["data"] for event in lines(edge_run(bundle, photos).stdout)]
+    assert [data["decision"] for data in plain] == ["accepted"] * 3
+    assert not any("strangeness" in data or "reason" in data for data in plain)
+
+    wary = make_bundle(tmp_path / "wary", reject_threshold=0.95, strangeness=True, stranger_threshold=0.39).folder
+    done = edge_run(wary, photos, "--events", tmp_path / "events.jsonl", "--json")
+    said = [event["data"] for event in lines((tmp_path / "events.jsonl").read_text())]
+    assert [(data["decision"], data.get("reason")) for data in said] == [
+        ("accepted", None),
+        ("rejected", "stranger"),
+        ("rejected", "stranger"),
+    ]
+    assert said[1]["confidence"] > 0.98
+    assert said[0]["strangeness"] == pytest.approx(0, abs=1e-5)
+    summary = json.loads(done.stdout)
+    assert (summary["decisions"], summary["rejected_unsure"], summary["rejected_stranger"]) == (3, 0, 2)
+    assert "3 decisions (2 strangers rejected)" in done.stderr
 
 
 def test_events_to_stdout_are_json_lines_and_the_table_is_on_stderr(bundle: Path) -> None:
@@ -194,7 +220,7 @@ def test_a_flipped_byte_in_the_bundle(bundle: Path, tmp_path: Path) -> None:
 def test_a_device_that_does_not_answer_as_the_export_did(bundle: Path, tmp_path: Path) -> None:
     good = load(bundle)
     images = [png(solid(label)) for label in good.manifest.labels]
-    wrong = golden.Expected(np.full((3, 3), 1 / 3, dtype=np.float32), tolerance=1e-3)
+    wrong = golden.Expected(Answers(np.full((3, 3), 1 / 3, dtype=np.float32)), tolerance=1e-3)
     record = golden.pack(images, good.manifest.input, {"model.fp32.onnx": wrong})
     write(tmp_path / "bundle", good.manifest, {**good.contents, golden.GOLDEN: record})
     check_error(edge_run(tmp_path / "bundle", "demo://"), "self-test failed in the engine")

@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,19 @@ import onnx
 import pytest
 import torch
 
-from edge.bundle import load
+from edge.backends import open_backend
+from edge.bundle import Bundle, load
 from edge.errors import DataError, ExportError
 from edge.images import Role
 from edge.manifest import Artifact, Precision, Verdict
+from edge.preprocess import preprocess
 from export import run as exporting
 from export.run import export
 from tests.conftest import TinyRun
 from tests.made import BIN, command, one_line_error, pack
 from train import checkpoint
 from train.dataset.split import read_split
+from train.strangers import fit_strangers
 
 
 def test_the_bundle_holds_all_that_is_promised(tiny_run: TinyRun) -> None:
@@ -31,7 +35,7 @@ def test_the_bundle_holds_all_that_is_promised(tiny_run: TinyRun) -> None:
         *("model.fp32.onnx", "model.fp16.onnx", "golden.npz", "labels.txt", "parity.json", "split.npz")
     }
     assert manifest.labels == ("bars", "disc", "ring")
-    assert (manifest.input.height, manifest.input.resize_short) == (32, 37)
+    assert (manifest.input.height, manifest.input.resize_short) == (32, 0)
     assert manifest.recommended is Precision.FP32
     for artifact in manifest.artifacts:
         assert artifact.verdict is Verdict.PASS
@@ -53,6 +57,80 @@ def test_the_golden_images_are_photos_as_they_came_from_the_disk(tiny_run: TinyR
         assert 4 <= count <= 8
         assert golden["tensors"].shape[1:] == (32, 32, 3)
         assert all(golden[f"image_{number}"].tobytes() in photos for number in range(count))
+
+
+@pytest.fixture(scope="module")
+def wary(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The tiny run with a stranger score, and its bundle."""
+    folder = tmp_path_factory.mktemp("wary")
+    shutil.copytree(tiny_run.run, folder / "run", ignore=shutil.ignore_patterns("bundle"))
+    path = folder / "run" / checkpoint.BEST
+    loaded = checkpoint.load(path)
+    weight, bias = (one.detach().numpy() for one in loaded.classifier.head.parameters())
+    strangers = fit_strangers(_features(tiny_run, loaded), weight, bias)
+    checkpoint.save(path, loaded.classifier, replace(loaded.about, stranger_rejects=0.1), strangers)
+    return export(folder / "run", None, (Precision.FP16,), tiny_run.cache).bundle
+
+
+def _features(tiny_run: TinyRun, loaded: checkpoint.Loaded) -> np.ndarray:
+    """What the head sees of the training photos: float32 [photos, 512]."""
+    seen: list[np.ndarray] = []
+    hook = loaded.classifier.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].numpy()))
+    with torch.inference_mode():
+        for one in read_split(tiny_run.run / "split.json").roles[Role.TRAIN]:
+            picture = preprocess((tiny_run.data / one.file).read_bytes(), loaded.about.input)
+            loaded.classifier(torch.from_numpy(picture[None]))
+    hook.remove()
+    return np.concatenate(seen)
+
+
+def test_every_artifact_has_thresholds_of_its_own_and_says_what_they_promise(wary: Bundle) -> None:
+    for artifact in wary.manifest.artifacts:
+        claim = artifact.rejection
+        assert claim is not None
+        assert artifact.reject_threshold is not None
+        assert artifact.stranger_threshold is not None
+        assert (claim.target, claim.images, claim.reached) == (0.02, 18, False)
+        assert 0.02 < claim.bound < 1
+        assert artifact.parity.max_strangeness_difference is not None
+        assert artifact.parity.max_strangeness_difference < 0.05
+    full, half = wary.manifest.artifacts
+    assert full.stranger_threshold != half.stranger_threshold
+    assert full.parity.max_strangeness_difference < half.parity.max_strangeness_difference  # type: ignore[operator]
+
+
+def test_what_the_claim_says_is_what_edge_eval_finds(wary: Bundle, tiny_run: TinyRun, tmp_path: Path) -> None:
+    for one in read_split(tiny_run.run / "split.json").roles[Role.TEST]:
+        target = tmp_path / "photos" / one.file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tiny_run.data / one.file, target)
+    result = json.loads(command("edge-eval", wary.folder, tmp_path / "photos", "--json").stdout)
+    claim = wary.manifest.artifacts[0].rejection
+    assert claim is not None
+    assert result["coverage"] == pytest.approx(claim.coverage)
+
+
+def test_a_run_without_a_stranger_score_gives_graphs_of_one_output(tiny_run: TinyRun, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run.run, tmp_path / "run", ignore=shutil.ignore_patterns("bundle"))
+    path = tmp_path / "run" / checkpoint.BEST
+    loaded = checkpoint.load(path)
+    checkpoint.save(path, loaded.classifier, loaded.about)
+    bundle = export(tmp_path / "run", None, (), tiny_run.cache).bundle
+    (artifact,) = bundle.manifest.artifacts
+    assert (artifact.stranger_threshold, artifact.parity.max_strangeness_difference) == (None, None)
+    with open_backend(bundle) as backend:
+        assert not backend.info.strangeness
+
+
+def test_the_error_asked_for_may_be_another_than_the_runs(tiny_run: TinyRun, tmp_path: Path) -> None:
+    done = command("edge-export", tiny_run.run, "-o", tmp_path / "bundle", "--max-error", "0.4", "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["artifacts"]
+    assert (row["target"], row["reached"], row["images"]) == (0.4, True, 18)
+    assert 0 < row["reject_threshold"] <= 1
+    assert row["bound"] <= 0.4
+    for wrong in ("0", "1", "2 %"):
+        one_line_error(command("edge-export", tiny_run.run, "--max-error", wrong), "edge-export", "--max-error")
 
 
 def _export_spoiled(
@@ -95,6 +173,8 @@ def test_the_command_prints_a_table_and_takes_the_newest_run(tiny_run: TinyRun, 
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("PASS") == 2
     assert "100.00%" in done.stdout
+    assert done.stdout.count("among these at most") == 2
+    assert "so few photos can't support the 2.00% asked for" in done.stdout
     assert load(tmp_path / "runs" / "old" / "bundle").manifest.name == "old"
     again = command("edge-export", "--fp16", cwd=tmp_path)
     one_line_error(again, "edge-export", "exists", "-o")

@@ -5,11 +5,12 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from torch import Tensor, nn
 
 from edge.preprocess import InputSpec, Resize
 from export.fp16 import is_fp16, to_fp16
-from export.graph import IR_VERSION, OPSET, check, to_onnx
-from train.backbone import HEADS, Classifier, Probabilities, make_classifier
+from export.graph import IR_VERSION, OPSET, Answering, check, to_onnx
+from train.backbone import Classifier, make_classifier
 
 SPEC = InputSpec(64, 64, Resize.CROP, 72)
 
@@ -31,14 +32,14 @@ def _run(model: onnx.ModelProto, batch: np.ndarray) -> np.ndarray:
     return answer
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "resnet50", "mobilenet_v3_small"])
 def test_every_backbone_answers_as_pytorch_in_fp32_and_fp16(name: str) -> None:
     classifier = _trained(name)
     model = to_onnx(classifier, 1.7, SPEC)
     half = to_fp16(model)
     batch = np.random.default_rng(1).integers(0, 256, (5, *SPEC.shape), dtype=np.uint8)
     with torch.inference_mode():
-        expected = Probabilities(classifier, 1.7)(torch.from_numpy(batch)).numpy()
+        expected = Answering(classifier, 1.7)(torch.from_numpy(batch))[0].numpy()
     for size in (1, 5):  # the batch is dynamic
         assert np.abs(_run(model, batch[:size]) - expected[:size]).max() < 1e-4
         assert np.abs(_run(half, batch[:size]) - expected[:size]).max() < 2e-2
@@ -60,6 +61,48 @@ def test_the_graph_keeps_its_contract() -> None:
         shape = [dim.dim_param or dim.dim_value for dim in image.type.tensor_type.shape.dim]
         assert shape == ["batch", 64, 64, 3]
         assert not any(tensor.external_data for tensor in graph.graph.initializer)
+
+
+class Far(nn.Module):
+    """Distance to a few points in the features, and the logits' own doubt: all that a stranger score may need."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(0)
+        self.register_buffer("points", torch.randn(4, width, generator=draw) * 300)
+        self.register_buffer("turn", torch.randn(width, 8, generator=draw))
+
+    def forward(self, features: Tensor, logits: Tensor) -> Tensor:
+        offset = (features.unsqueeze(1) - self.get_buffer("points")) @ self.get_buffer("turn")
+        return (offset * offset).sum(dim=2).amin(dim=1) * 1e-3 - torch.logsumexp(logits, dim=1)
+
+
+def test_the_second_output_answers_as_pytorch_and_computes_the_backbone_once() -> None:
+    classifier, far = _trained("resnet18"), Far(512)
+    model = to_onnx(classifier, 1.7, SPEC, far)
+    half = to_fp16(model)
+    batch = np.random.default_rng(1).integers(0, 256, (5, *SPEC.shape), dtype=np.uint8)
+    with torch.inference_mode():
+        probabilities, strangeness = (
+            output.numpy() for output in Answering(classifier, 1.7, far)(torch.from_numpy(batch))
+        )
+    assert strangeness.min() > 70_000, "in half precision this would be infinite"
+    for graph, most in ((model, 1e-4), (half, 1e-2)):
+        check(graph)
+        assert [output.name for output in graph.graph.output] == ["probabilities", "strangeness"]
+        for size in (1, 5):
+            session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+            first, second = session.run(None, {"image": batch[:size]})
+            assert np.abs(first - probabilities[:size]).max() < 2e-2
+            assert (second.dtype, second.shape) == (np.float32, (size,))
+            assert np.abs(second / strangeness[:size] - 1).max() < most
+        assert sum(node.op_type == "Conv" for node in graph.graph.node) == 20
+    assert is_fp16(half)
+    assert not is_fp16(model)
+    kept = {tensor.name: tensor.data_type for tensor in half.graph.initializer}
+    assert onnx.TensorProto.FLOAT in {kind for name, kind in kept.items() if name.endswith("_of_tail")}
+    assert len(half.SerializeToString()) < 0.6 * len(model.SerializeToString())
+    assert not classifier.head._forward_pre_hooks, "the classifier is left as it was"
 
 
 def test_the_same_weights_give_the_same_bytes_and_no_path_of_this_machine() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -11,19 +12,18 @@ import pytest
 import torch
 from torch import nn
 
-from edge.preprocess import InputSpec
-from train import checkpoint
+from tests.train.jobs import make_job
 from train.backbone import make_classifier
-from train.balance import BalancedOrder, balanced_weights, class_shares
+from train.balance import Picks, balanced_weights, class_shares, draw_evenly, shuffle
 from train.fit import fit
 from train.judge import answer
-from train.photos import EpochOrder, LabelledFile, train_loader
-from train.recipe import Imbalance, Recipe
+from train.loaders import TrainBatch
+from train.photos import LabelledFile, open_pictures
+from train.recipe import Augmentation, Imbalance, Recipe
 from train.tuning import FineTuning
 
 TARGETS = [0] * 100 + [1] * 10 + [3] * 40
 HUES = {"green": 70, "blue": 100}
-SPEC = InputSpec(32, 32)
 
 
 def test_classes_weigh_the_same_together() -> None:
@@ -48,34 +48,38 @@ def test_says_what_each_class_gets(imbalance: Imbalance, weights: list[float], d
 
 
 def test_every_class_is_drawn_as_often() -> None:
-    order, drawn = BalancedOrder(TARGETS, seed=3), np.zeros(4)
-    assert len(order) == len(list(order)) == 150
+    drawn = np.zeros(4)
     for epoch in range(40):
-        order.set_epoch(epoch)
-        drawn += np.bincount([TARGETS[number] for _, number, _ in order], minlength=4)
+        picks = draw_evenly(TARGETS, 3, epoch)
+        assert picks.shape == (150, 2)
+        drawn += np.bincount(np.array(TARGETS)[picks[:, 0]], minlength=4)
     # 6,000 draws, 2,000 a class with a standard deviation of 37: five of them.
     assert drawn[2] == 0
     assert drawn[[0, 1, 3]] == pytest.approx([2000, 2000, 2000], abs=185)
 
 
-def test_draws_depend_on_seed_and_epoch_alone() -> None:
-    first, second, other = BalancedOrder(TARGETS, 1), BalancedOrder(TARGETS, 1), BalancedOrder(TARGETS, 2)
-    start = list(first)
-    second.set_epoch(1)
-    later = list(second)
-    second.set_epoch(0)
-    assert list(second) == start
-    assert [number for _, number, _ in later] != [number for _, number, _ in start]
-    assert [number for _, number, _ in other] != [number for _, number, _ in start]
-    assert {epoch for epoch, _, _ in later} == {1}
+@pytest.mark.parametrize("order", [lambda seed, epoch: draw_evenly(TARGETS, seed, epoch), partial(shuffle, 150)])
+def test_order_depends_on_seed_and_epoch_alone(order: Callable[[int, int], Picks]) -> None:
+    start = order(1, 0)
+    assert np.array_equal(order(1, 0), start)
+    assert not np.array_equal(order(1, 1), start)
+    assert not np.array_equal(order(2, 0), start)
 
 
 def test_a_photo_drawn_again_is_another_pick() -> None:
     """Or the few photos of a small class would be shown with the same augmentation over and over."""
-    picks = list(BalancedOrder(TARGETS, 0))
+    picks = [tuple(pick) for pick in draw_evenly(TARGETS, 0, 0).tolist()]
     assert len(set(picks)) == len(picks)
-    assert max(copy for _, _, copy in picks) > 1
-    assert {copy for _, _, copy in EpochOrder(20, 0)} == {0}
+    for number in {number for number, _ in picks}:
+        copies = [copy for one, copy in picks if one == number]
+        assert copies == list(range(len(copies)))
+    assert max(copy for _, copy in picks) > 1
+
+
+def test_a_shuffle_has_every_photo_once() -> None:
+    picks = shuffle(50, 1, 0)
+    assert sorted(picks[:, 0].tolist()) == list(range(50))
+    assert set(picks[:, 1].tolist()) == {0}
 
 
 def _files(folder: Path, per_class: dict[str, int], seed: int) -> list[LabelledFile]:
@@ -92,27 +96,19 @@ def _files(folder: Path, per_class: dict[str, int], seed: int) -> list[LabelledF
     return files
 
 
-def test_the_loader_draws_evenly_and_shows_copies_differently(tmp_path: Path) -> None:
-    files = _files(tmp_path / "photos", {"green": 30, "blue": 1}, 0)
-    batches = list(train_loader(files, SPEC, 16, 0, 0, Imbalance.SAMPLING))
-    images, targets = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    blue = images[targets == 1]
-    assert len(targets) == 31
-    assert 8 <= len(blue) <= 23, "half of the draws, within five standard deviations"
-    assert len(torch.unique(blue.flatten(1), dim=0)) > 1
-    assert len(torch.unique(torch.cat([batch for _, batch in train_loader(files, SPEC, 16, 0, 0)]))) == 2
-
-
 def test_weights_change_the_loss_as_they_should() -> None:
     torch.manual_seed(0)
-    classifier, recipe = make_classifier("resnet18", 2).eval(), Recipe(weights="none")
+    classifier, recipe = (
+        make_classifier("resnet18", 2).eval(),
+        Recipe(weights="none", img_size=32, augment=Augmentation.NONE),
+    )
     images, targets = torch.randint(0, 256, (6, 32, 32, 3), dtype=torch.uint8), torch.tensor([0, 0, 0, 0, 0, 1])
     weights = balanced_weights(targets.tolist(), 2)
     plain, weighted = FineTuning(classifier, recipe, 1), FineTuning(classifier, recipe, 1, weights)
     losses = []
+    batch = TrainBatch(images, np.ones(6, dtype=np.float32), targets, np.zeros((6, 4), dtype=np.int64))
     for tuning in (plain, weighted):
-        tuning.log_dict = lambda *_, **__: None  # type: ignore[method-assign]  a trainer's, and there is none
-        losses.append(float(tuning.training_step((images, targets), 0).detach()))
+        losses.append(float(tuning.training_step(batch, 0).detach()))
     expected = nn.functional.cross_entropy(
         classifier(images), targets, torch.tensor([0.6, 3.0]), label_smoothing=recipe.label_smoothing
     )
@@ -127,21 +123,12 @@ def _recall(folder: Path, imbalance: Imbalance) -> float:
     recipe = Recipe(
         model="resnet18", weights="none", img_size=32, epochs=3, batch_size=16, lr=3e-3, imbalance=imbalance
     )
-    about = checkpoint.About("resnet18", ("green", "blue"), recipe.input, 0, 0.0, 0, "none", 1.0, {})
     torch.manual_seed(0)
     classifier = make_classifier("resnet18", 2)
-    (folder / "weights").mkdir()
-    fit(
-        classifier,
-        train,
-        test[::8],
-        recipe,
-        folder,
-        lambda epoch, accuracy: replace(about, epoch=epoch),
-        torch.device("cpu"),
-        0,
-    )
-    truth, logits = answer(classifier, test, recipe.input, torch.device("cpu"))
+    job, about = make_job(train, test[::8], recipe, folder / "run", ("green", "blue"))
+    fit(job, classifier, about)
+    pictures = open_pictures(test, recipe, folder / "cache", training=False)
+    truth, logits = answer(classifier, pictures, torch.device("cpu"))
     return float((logits.argmax(axis=1)[truth == 1] == 1).mean())
 
 

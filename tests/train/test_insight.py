@@ -10,10 +10,9 @@ import torch
 
 from edge.errors import TrainError
 from edge.images import list_photos
-from edge.preprocess import InputSpec
 from edge.scores import Truth
 from tests.made import KINDS, shared, write_photos
-from train.backbone import HEADS, Classifier, make_classifier
+from train.backbone import Classifier, make_classifier
 from train.device import use_bf16
 from train.insight.curve import learn_curve
 from train.insight.draws import alone, places
@@ -22,17 +21,18 @@ from train.insight.mistakes import Mistake, confident_mistakes
 from train.insight.probe import compress
 from train.insight.suspects import find_suspects
 from train.judge import answer
-from train.photos import LabelledFile
+from train.photos import LabelledFile, Pictures, open_pictures
 from train.recipe import Amp, Recipe
 from train.weights import load_weights
 
 CPU = torch.device("cpu")
-SPEC = InputSpec(32, 32)
+RECIPE = Recipe(img_size=32)
 
 
-def _files(folder: Path) -> list[LabelledFile]:
-    data = write_photos(folder, 3)
-    return [LabelledFile(path, KINDS.index(path.parent.name)) for path in sorted(data.rglob("*.jpg"))]
+def _pictures(folder: Path) -> Pictures:
+    data = write_photos(folder / "photos", 3)
+    files = [LabelledFile(path, KINDS.index(path.parent.name)) for path in sorted(data.rglob("*.jpg"))]
+    return open_pictures(files, RECIPE, folder / "cache", training=False)
 
 
 def _network(model: str) -> Classifier:
@@ -41,11 +41,11 @@ def _network(model: str) -> Classifier:
 
 
 class TestExtract:
-    @pytest.mark.parametrize("model", sorted(HEADS))
+    @pytest.mark.parametrize("model", ["mobilenet_v2", "resnet18", "squeezenet1_1", "mobilenet_v3_small"])
     def test_the_head_makes_the_logits_of_them(self, tmp_path: Path, model: str) -> None:
-        files, classifier = _files(tmp_path), _network(model)
-        _, logits = answer(classifier, files, SPEC, CPU)
-        features = extract(classifier, files, SPEC, CPU, batch_size=4)
+        pictures, classifier = _pictures(tmp_path), _network(model)
+        _, logits = answer(classifier, pictures, CPU)
+        features = extract(classifier, pictures, CPU, batch_size=4)
         assert features.dtype == np.float32
         assert features.shape == (9, classifier.head.in_features)
         with torch.inference_mode():
@@ -53,16 +53,16 @@ class TestExtract:
         assert np.allclose(again, logits, atol=1e-3 * np.abs(logits).max())
 
     def test_leaves_the_network_as_it_was(self, tmp_path: Path) -> None:
-        files, classifier = _files(tmp_path), _network("resnet18")
+        pictures, classifier = _pictures(tmp_path), _network("resnet18")
         classifier.train()
         before = {key: value.clone() for key, value in classifier.state_dict().items()}
-        extract(classifier, files, SPEC, CPU)
+        extract(classifier, pictures, CPU)
         assert all(torch.equal(value, before[key]) for key, value in classifier.state_dict().items())
         assert not classifier.head._forward_pre_hooks
 
     def test_half_precision_changes_little(self, tmp_path: Path) -> None:
-        files, classifier = _files(tmp_path), _network("resnet18")
-        exact, rough = (extract(classifier, files, SPEC, CPU, bf16=bf16) for bf16 in (False, True))
+        pictures, classifier = _pictures(tmp_path), _network("resnet18")
+        exact, rough = (extract(classifier, pictures, CPU, bf16=bf16) for bf16 in (False, True))
         assert rough.dtype == np.float32
         assert not np.array_equal(exact, rough)
         assert np.allclose(exact, rough, atol=0.05 * np.abs(exact).max())
@@ -70,7 +70,7 @@ class TestExtract:
     def test_tells_how_far_it_is(self, tmp_path: Path) -> None:
         told: list[tuple[int, int]] = []
         extract(
-            _network("resnet18"), _files(tmp_path), SPEC, CPU, batch_size=4, progress=lambda *how: told.append(how)
+            _network("resnet18"), _pictures(tmp_path), CPU, batch_size=4, progress=lambda *how: told.append(how)
         )
         assert told == [(4, 9), (8, 9), (9, 9)]
 
@@ -79,7 +79,7 @@ class TestExtract:
         with torch.no_grad():
             next(classifier.body_parameters()).fill_(float("nan"))
         with pytest.raises(TrainError, match="features are not all numbers"):
-            extract(classifier, _files(tmp_path), SPEC, CPU)
+            extract(classifier, _pictures(tmp_path), CPU)
 
 
 def test_mistakes_are_ranked_by_confidence() -> None:
@@ -97,11 +97,13 @@ def test_mistakes_are_ranked_by_confidence() -> None:
 def trashnet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Features, Truth]:
     """What the given MobileNetV2 sees in the 2,022 photos, and their labels."""
     archive, weights = shared("data/trashnet.zip"), shared("weights/mobilenet_v2_imagenet.pth")
-    listing = list_photos(archive, tmp_path_factory.mktemp("cache"))
+    cache = tmp_path_factory.mktemp("cache")
+    listing = list_photos(archive, cache)
     files = [LabelledFile(photo.path, listing.labels.index(photo.label)) for photo in listing.photos]
     classifier = make_classifier("mobilenet_v2", len(listing.labels))
     load_weights(classifier, "mobilenet_v2", str(weights))
-    features = extract(classifier, files, Recipe().input, CPU, bf16=use_bf16(Amp.AUTO, CPU))
+    pictures = open_pictures(files, Recipe(), cache, training=False)
+    features = extract(classifier, pictures, CPU, bf16=use_bf16(Amp.AUTO, CPU))
     return compress(features), np.array([file.target for file in files], dtype=np.int64)
 
 

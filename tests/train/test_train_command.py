@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.made import BIN, command, one_line_error, pack, write_photos
 from train import checkpoint
@@ -203,3 +204,58 @@ def test_a_full_disk_is_one_sentence_and_the_best_so_far_stays(tmp_path: Path, p
 
 def _run(*words: str | Path) -> int:
     return subprocess.run([*map(str, words)], capture_output=True, check=False).returncode
+
+
+def test_the_backbones_are_listed() -> None:
+    done = command("edge-train", "--list-models")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split()[0] == "mobilenet_v2"
+    assert "72.2% on ImageNet" in lines[0]
+    assert {"resnet50", "efficientnet_v2_s", "vit_b_16"} <= {line.split()[0] for line in lines}
+    models = json.loads(command("edge-train", "--list-models", "--json").stdout)["models"]
+    assert models[0]["name"] == "mobilenet_v2"
+    assert models[0]["parameters"] == 3_504_872
+
+
+def test_no_data_and_nothing_to_go_on_with(tmp_path: Path) -> None:
+    one_line_error(command("edge-train", cwd=tmp_path), "edge-train", "DATA is missing")
+
+
+def test_a_size_that_the_backbone_does_not_take(tmp_path: Path, photos: Path) -> None:
+    _refused(tmp_path, photos, "does not take --img-size 32", "nearest", options=("--model", "inception_v3"))
+
+
+def test_stages_that_there_are_not(tmp_path: Path, photos: Path) -> None:
+    _refused(tmp_path, photos, "--unfreeze 99", "stages of resnet18", options=("--unfreeze", "99"))
+
+
+def test_costs_that_do_not_fit_the_classes(tmp_path: Path, photos: Path) -> None:
+    (tmp_path / "costs.csv").write_text("truth,bars,disc\nbars,0,1\ndisc,1,0\n")
+    _refused(tmp_path, photos, "costs.csv", "ring", options=("--costs", str(tmp_path / "costs.csv")))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU")
+def test_cuda_where_there_is_none_says_what_to_install(tmp_path: Path, photos: Path) -> None:
+    _refused(tmp_path, photos, "device cuda can't be had", torch.__version__, options=("--device", "cuda"))
+    _refused(tmp_path, photos, "--amp fp16 needs a CUDA GPU", options=("--amp", "fp16"))
+
+
+def test_curves_go_to_tensorboard_and_to_wandb_offline(tmp_path: Path, photos: Path) -> None:
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    pytest.importorskip("wandb")
+    more = ("--epochs", "2", "--log", "tensorboard", "--log", "wandb")
+    done = command(
+        "edge-train", photos, *QUICK, *more, "-o", tmp_path / "run", env={"WANDB_MODE": "offline"}, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    events = event_accumulator.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    rows = (tmp_path / "run" / "results.csv").read_text().splitlines()
+    column = rows[0].split(",").index("val_loss")
+    scalars = {one.step: one.value for one in events.Scalars("val_loss")}
+    assert scalars == {
+        number: pytest.approx(float(row.split(",")[column])) for number, row in enumerate(rows[1:], start=1)
+    }
+    assert list((tmp_path / "run" / "wandb").rglob("*.wandb"))
+    assert not (tmp_path / "wandb").exists()

@@ -1,11 +1,13 @@
 """The training itself, in this process, on made photos."""
 
+import copy
 import csv
 import hashlib
 import io
 import json
 import os
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,21 +19,25 @@ import pytest
 import torch
 import yaml
 
-from edge.errors import TrainError
+from edge.errors import TrainError, WeightsError
 from edge.images import Role, list_photos
 from edge.preprocess import preprocess
-from export.photos import TestPhotos
+from export.photos import Photos
 from tests.conftest import TinyRun
 from tests.made import KINDS, write_photos
+from tests.train.jobs import make_job
 from train import checkpoint
 from train.backbone import Classifier, make_classifier
+from train.callbacks import Keeper
 from train.dataset.split import read_split
 from train.fit import fit
 from train.insight import features
+from train.phases import Frozen
 from train.photos import LabelledFile
-from train.recipe import Amp, Optimizer, Recipe
+from train.recipe import Amp, Augmentation, Optimizer, Recipe
 from train.run import train
 from train.runs import newest_run, next_run
+from train.tuning import FineTuning
 
 QUICK = Recipe(model="resnet18", weights="none", img_size=32, epochs=2, batch_size=16)
 RUN_FILES = [
@@ -47,6 +53,7 @@ RUN_FILES = [
     "weights/best.pt",
     "weights/last.pt",
     "split.json",
+    "predictions.csv",
     "suspects.csv",
     "learning_curve.png",
 ]
@@ -155,41 +162,166 @@ def test_the_network_learned_something(tiny_run: TinyRun) -> None:
 
 def test_the_written_accuracy_is_that_of_the_best_weights_on_the_test_photos(tiny_run: TinyRun) -> None:
     """Judged anew from the files alone, photo by photo."""
-    classifier, about = checkpoint.load(tiny_run.run / checkpoint.BEST)
-    photos = TestPhotos(read_split(tiny_run.run / "split.json"), list_photos(tiny_run.data, tiny_run.cache).root)
+    loaded = checkpoint.load(tiny_run.run / checkpoint.BEST)
+    split, root = read_split(tiny_run.run / "split.json"), list_photos(tiny_run.data, tiny_run.cache).root
+    photos = Photos(split, Role.TEST, root)
     right = 0
     with torch.inference_mode():
         for photo in photos:
-            tensor = torch.from_numpy(preprocess(photo.data, about.input)[None])
-            right += int(classifier(tensor).argmax()) == photo.target
+            tensor = torch.from_numpy(preprocess(photo.data, loaded.about.input)[None])
+            right += int(loaded.classifier(tensor).argmax()) == photo.target
     assert json.loads((tiny_run.run / "metrics.json").read_text())["accuracy"] == right / len(photos)
 
 
 def test_a_frozen_backbone_is_frozen_to_the_bit(tmp_path: Path) -> None:
     """Weights and BatchNorm statistics: the first phase changes the head and nothing else."""
     files = _files(write_photos(tmp_path / "photos", 12))
-    recipe = replace(QUICK, weights="somebody's", epochs=2, frozen_epochs=1)
+    recipe = replace(QUICK, weights="somebody's", epochs=2, frozen_epochs=1, frozen_augment=True)
     classifier = make_classifier("resnet18", 3)
     before = {key: value.clone() for key, value in classifier.backbone.state_dict().items()}
     kept: list[dict[str, torch.Tensor]] = []
+    job, plain_about = make_job(files, files, recipe, tmp_path / "run", KINDS)
 
     def about(epoch: int, accuracy: float) -> checkpoint.About:
         kept.append({key: value.clone() for key, value in classifier.backbone.state_dict().items()})
-        return checkpoint.About("resnet18", KINDS, recipe.input, epoch, accuracy, 0, "none", 1.0, {})
+        return plain_about(epoch, accuracy)
 
-    (tmp_path / "run" / "weights").mkdir(parents=True)
-    fit(classifier, files, files, recipe, tmp_path / "run", about, torch.device("cpu"), 0)
-    after_head, after_all = kept
+    fit(job, classifier, about)
+    after_head, after_all = kept[0], kept[-1]
     changed = [key for key, value in before.items() if not torch.equal(value, after_head[key])]
     assert changed == ["fc.weight", "fc.bias"]
     assert not torch.equal(after_all["layer4.0.conv1.weight"], before["layer4.0.conv1.weight"])
     assert not torch.equal(after_all["bn1.running_mean"], before["bn1.running_mean"])
 
 
+def test_only_the_last_stages_learn_where_that_is_asked_for(tmp_path: Path) -> None:
+    files = _files(write_photos(tmp_path / "photos", 8))
+    recipe = replace(QUICK, weights="somebody's", epochs=2, frozen_epochs=0, unfreeze="1", weight_decay=0.5)
+    classifier = make_classifier("resnet18", 3)
+    before = {key: value.clone() for key, value in classifier.backbone.state_dict().items()}
+    job, about = make_job(files, files, recipe, tmp_path / "run", KINDS)
+    fit(job, classifier, about)
+    after = classifier.backbone.state_dict()
+    changed = {key.partition(".")[0] for key, value in before.items() if not torch.equal(value, after[key])}
+    assert changed == {"layer4", "fc"}
+
+
+def test_features_are_computed_once_and_teach_the_head_the_same(tmp_path: Path) -> None:
+    """A frozen backbone without augmentation: from a table, or photo by photo, the head becomes the same."""
+    files = _files(write_photos(tmp_path / "photos", 12))
+    recipe = replace(
+        QUICK, weights="somebody's", unfreeze="none", epochs=3, augment=Augmentation.NONE, amp=Amp.OFF, dropout=0.0
+    )
+    torch.manual_seed(0)
+    first = make_classifier("resnet18", 3).eval()
+    heads = []
+    for name in ("table", "photos"):
+        classifier = copy.deepcopy(first)
+        job, about = make_job(files, files, recipe, tmp_path / name, KINDS)
+        seen = features.extract(classifier, job.all_pictures, job.device)
+        frozen = {
+            role: Frozen(seen[job.numbers[role]], job.pictures[role].targets) for role in (Role.TRAIN, Role.VAL)
+        }
+        fit(job, classifier, about, frozen if name == "table" else None)
+        heads.append(classifier.head.weight.detach())
+    assert not torch.equal(heads[0], first.head.weight)
+    assert torch.allclose(heads[0], heads[1], atol=1e-4)
+
+
+def test_weights_are_judged_as_they_are_with_no_epochs(tiny_run: TinyRun, tmp_path: Path) -> None:
+    """A model trained elsewhere becomes a whole run, and its accuracy is the one that it had."""
+    recipe = replace(QUICK, weights=str(tiny_run.run), epochs=0)
+    trained = train(tiny_run.data, tmp_path / "run", recipe, torch.device("cpu"), tmp_path)
+    assert trained is not None
+    assert trained.best_epoch == 0
+    for name in RUN_FILES:
+        assert (tmp_path / "run" / name).stat().st_size > 0, name
+    assert _rows(tmp_path / "run") == []
+    before, after = (
+        torch.load(run / checkpoint.BEST, weights_only=True)["weights"] for run in (tiny_run.run, tmp_path / "run")
+    )
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    accuracy = json.loads((tiny_run.run / "metrics.json").read_text())["accuracy"]
+    assert trained.scores.accuracy == accuracy
+
+
+def test_weights_without_a_head_for_these_labels_can_not_be_judged(tiny_run: TinyRun, tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "photos", 6)
+    (data / "ring").rename(data / "hoop")
+    recipe = replace(QUICK, weights=str(tiny_run.run), epochs=0)
+    with pytest.raises(WeightsError, match=r"--epochs 0 judges weights as they are.*train at least one epoch"):
+        train(data, tmp_path / "run", recipe, torch.device("cpu"), tmp_path)
+
+
+def test_a_run_gives_its_head_to_one_with_other_labels(tiny_run: TinyRun, tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "photos", 8)
+    (data / "ring").rename(data / "hoop")
+    recipe = replace(QUICK, weights=str(tiny_run.run), epochs=1)
+    train(data, tmp_path / "run", recipe, torch.device("cpu"), tmp_path)
+    about = checkpoint.load(tmp_path / "run" / checkpoint.BEST).about
+    assert "head kept for bars, disc; new for hoop" in about.weights
+
+
+def test_every_answer_to_a_test_photo_is_written_down(tiny_run: TinyRun) -> None:
+    rows = list(csv.DictReader((tiny_run.run / "predictions.csv").read_text().splitlines()))
+    test = read_split(tiny_run.run / "split.json").roles[Role.TEST]
+    assert [(row["file"], row["label"]) for row in rows] == [(one.file, one.label) for one in test]
+    right = np.mean([row["label"] == row["answer"] for row in rows])
+    metrics = json.loads((tiny_run.run / "metrics.json").read_text())
+    assert right == metrics["accuracy"]
+    for row in rows:
+        chances = {label: float(row[f"p_{label}"]) for label in KINDS}
+        assert sum(chances.values()) == pytest.approx(1, abs=1e-4)
+        assert max(chances, key=lambda label: chances[label]) == row["answer"]
+    assert np.mean([row["decision"] == "accepted" for row in rows]) == pytest.approx(metrics["coverage"])
+
+
+def test_memory_does_not_grow_with_the_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the process holds after each epoch, from the tenth on: flat within 8 MiB."""
+    held: list[float] = []
+    end = Keeper.on_train_epoch_end
+
+    def note(self: Keeper, trainer: Any, tuning: Any) -> None:
+        end(self, trainer, tuning)
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        held.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+
+    monkeypatch.setattr(Keeper, "on_train_epoch_end", note)
+    recipe = replace(QUICK, model="squeezenet1_1", epochs=40, patience=0, mixup=0.2, ema=0.9)
+    train(write_photos(tmp_path / "p", 8), tmp_path / "run", recipe, torch.device("cpu"), tmp_path)
+    assert len(held) == 40
+    assert np.median(held[-10:]) - np.median(held[10:20]) < 8
+
+
+def test_a_compiled_network_trains_as_the_plain_one(tmp_path: Path) -> None:
+    if not shutil.which("g++"):
+        pytest.skip("torch.compile needs the Debian package g++")
+    files = _files(write_photos(tmp_path / "photos", 6))
+    losses = []
+    for compiled in (False, True):
+        recipe = replace(QUICK, model="squeezenet1_1", compile=compiled, amp=Amp.OFF, dropout=0.0, epochs=1)
+        torch.manual_seed(0)
+        job, about = make_job(files, files, recipe, tmp_path / str(compiled), KINDS)
+        losses.append(fit(job, make_classifier("squeezenet1_1", 3), about).rows[-1].train_loss)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_costs_change_what_the_bin_would_say(tiny_run: TinyRun, tmp_path: Path) -> None:
+    costs = tmp_path / "costs.csv"
+    costs.write_text("truth,bars,disc,ring\nbars,0,1,1\ndisc,1,0,1\nring,1000,1000,0\n")
+    recipe = replace(QUICK, weights=str(tiny_run.run), epochs=0, costs=str(costs))
+    train(tiny_run.data, tmp_path / "run", recipe, torch.device("cpu"), tmp_path)
+    rows = list(csv.DictReader((tmp_path / "run" / "predictions.csv").read_text().splitlines()))
+    before = list(csv.DictReader((tiny_run.run / "predictions.csv").read_text().splitlines()))
+    assert sum(row["answer"] == "ring" for row in rows) > sum(row["answer"] == "ring" for row in before)
+    about = checkpoint.load(tmp_path / "run" / checkpoint.BEST).about
+    assert about.pricing.costs == ((0, 1, 1), (1, 0, 1), (1000, 1000, 0))
+
+
 @pytest.mark.parametrize("optimizer", list(Optimizer))
 def test_every_optimizer_brings_the_loss_down(tmp_path: Path, optimizer: Optimizer) -> None:
     data = write_photos(tmp_path / "photos", 12)
-    recipe = replace(QUICK, optimizer=optimizer, epochs=3, lr=0.02 if optimizer is Optimizer.SGD else 2e-3)
+    recipe = replace(QUICK, optimizer=optimizer, epochs=3, lr=5e-3 if optimizer is Optimizer.SGD else 2e-3)
     train(data, tmp_path / "run", recipe, torch.device("cpu"), tmp_path)
     losses = [float(row["train_loss"]) for row in _rows(tmp_path / "run")]
     assert losses[-1] < losses[0]
@@ -204,7 +336,27 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_best(tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_in_the_second_epoch_keeps_the_weights_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, kept = FineTuning.training_step, {}
+
+    def break_down(self: FineTuning, batch: Any, index: int) -> torch.Tensor:
+        loss = step(self, batch, index)
+        if not self.current_epoch:
+            return loss
+        kept.update(torch.load(tmp_path / "run" / checkpoint.BEST, weights_only=True)["weights"])
+        return loss * float("nan")
+
+    monkeypatch.setattr(FineTuning, "training_step", break_down)
+    with pytest.raises(TrainError, match=r"in epoch 2: lower --lr, .*the best so far is kept in .*best"):
+        train(write_photos(tmp_path / "p", 8), tmp_path / "run", QUICK, torch.device("cpu"), tmp_path)
+    best = torch.load(tmp_path / "run" / checkpoint.BEST, weights_only=True)["weights"]
+    assert kept.keys() == best.keys()
+    assert all(torch.equal(best[key], kept[key]) and torch.isfinite(best[key]).all() for key in best)
+
+
+def test_a_loss_that_is_no_number_stops(tmp_path: Path) -> None:
     data = write_photos(tmp_path / "photos", 8)
     with pytest.raises(TrainError, match=r"loss is not a number in epoch \d+: lower --lr"):
         train(data, tmp_path / "run", replace(QUICK, lr=1e30, epochs=4), torch.device("cpu"), tmp_path)
@@ -222,7 +374,7 @@ def test_patience_ends_a_training_that_no_longer_gains(tmp_path: Path) -> None:
 
 def test_the_best_epoch_is_what_best_pt_holds(tiny_run: TinyRun) -> None:
     rows = _rows(tiny_run.run)
-    _, about = checkpoint.load(tiny_run.run / checkpoint.BEST)
+    about = checkpoint.load(tiny_run.run / checkpoint.BEST).about
     best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
     assert about.epoch == int(best["epoch"])
 

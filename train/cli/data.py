@@ -47,7 +47,7 @@ def command(
     if weights:
         from train.insight.labels import with_suspects  # noqa: PLC0415  torch is heavy
 
-        found = with_suspects(found, model, weights, device, progress_bar)
+        found = with_suspects(found, model, weights, device, cache_folder(), progress_bar)
     write_report(folder, found, str(data.absolute()), shlex.join(["edge-data", *sys.argv[1:]]))
     if as_json:
         say_json({**to_dict(found, str(data.absolute())), "report": str(folder / HTML)})

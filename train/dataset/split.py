@@ -17,8 +17,8 @@ from edge.images import Role
 SPLIT_FILE = "split.json"
 ROLE_DUTIES: Mapping[Role, str] = {
     Role.TRAIN: "fits the weights; calibrates int8",
-    Role.VAL: "chooses the epoch, the temperature, the threshold for rejecting, and the quantization",
-    Role.TEST: "judges accuracy, parity and the bound, once",
+    Role.VAL: "chooses the epoch, the temperature, what is too strange, and the quantization",
+    Role.TEST: "judges accuracy and parity, once, and how sure an answer must be to keep the bound",
 }
 """What the photos of each role are used for, and for nothing else: the one table of docs and reports."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -12,10 +11,10 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from edge.errors import TrainError
-from edge.preprocess import InputSpec
 from edge.progress import Progress
 from train.backbone import Classifier
-from train.photos import LabelledFile, plain_loader
+from train.loaders import plain_loader
+from train.photos import Pictures
 
 Features = npt.NDArray[np.float32]
 """float32 [photos, features]."""
@@ -23,8 +22,7 @@ Features = npt.NDArray[np.float32]
 
 def extract(
     classifier: Classifier,
-    files: Sequence[LabelledFile],
-    spec: InputSpec,
+    pictures: Pictures,
     device: torch.device,
     *,
     bf16: bool = False,
@@ -39,15 +37,15 @@ def extract(
     network answers with what is no number.
     """
     classifier = classifier.to(device).to(memory_format=torch.channels_last).eval()
-    features = np.empty((len(files), classifier.head.in_features), dtype=np.float32)
+    features = np.empty((len(pictures), classifier.head.in_features), dtype=np.float32)
     done = 0
     with torch.inference_mode(), _autocast(device, bf16), _Tap(classifier.head) as tap:
-        for images, _ in plain_loader(files, spec, batch_size, workers):
-            classifier(images.to(device))
+        for images, _ in plain_loader(pictures, batch_size, workers=workers, pin=device.type == "cuda"):
+            classifier(images.to(device, non_blocking=True))
             features[done : done + len(images)] = tap.seen.float().cpu().numpy()
             done += len(images)
             if progress:
-                progress(done, len(files))
+                progress(done, len(pictures))
     if not np.isfinite(features).all():
         raise TrainError(
             "the network's features are not all numbers, expected finite ones; start from other weights"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-
-import numpy as np
+from pathlib import Path
 
 from edge.errors import TrainError
 from edge.progress import Phase, silent
@@ -16,40 +15,44 @@ from train.device import choose_device, use_bf16
 from train.insight.features import extract
 from train.insight.probe import compress
 from train.insight.suspects import Suspects, find_suspects
-from train.photos import LabelledFile, auto_workers
+from train.loaders import auto_workers
+from train.photos import LabelledFile, open_pictures
 from train.recipe import Recipe
 from train.weights import load_weights
 
 
-def with_suspects(survey: Survey, model: str, weights: str, device: str, phase: Phase = silent) -> Survey:
+def with_suspects(
+    survey: Survey, model: str, weights: str, device: str, cache: Path, phase: Phase = silent
+) -> Survey:
     """Return the survey with one finding more: the photos whose label looks wrong, the most suspect first.
 
-    `weights`, as edge-train takes them, should not have seen these labels. Raises UsageError, WeightsError, and
-    TrainError where the photos are too few.
+    `weights`, as edge-train takes them, should not have seen these labels. `cache` keeps the decoded photos.
+    Raises UsageError, WeightsError, and TrainError where the photos are too few.
     """
     check_model(model)
     if weights == "none":
         raise TrainError("weights none know nothing of photos; name imagenet, a file or a run with --weights")
     examined = survey.examined
     files = [
-        LabelledFile(sample.photo.path, examined.labels.index(sample.photo.label)) for sample in examined.samples
+        LabelledFile(sample.photo.path, examined.labels.index(sample.photo.label), sample.digest)
+        for sample in examined.samples
     ]
     classifier = make_classifier(model, len(examined.labels))
     load_weights(classifier, model, weights)
     recipe, place = Recipe(model=model), choose_device(device)
+    with phase("decoding the photos") as progress:
+        pictures = open_pictures(files, recipe, cache, training=False, progress=progress)
     with phase("looking at the labels") as progress:
         features = extract(
             classifier,
-            files,
-            recipe.input,
+            pictures,
             place,
             bf16=use_bf16(recipe.amp, place),
             workers=auto_workers(place.type == "cuda"),
             progress=progress,
         )
-    targets = np.array([file.target for file in files], dtype=np.int64)
     groups = tie(len(files), [group.members for group in survey.twins]).numbers()
-    found = find_suspects(compress(features), targets, groups, len(examined.labels), 0)
+    found = find_suspects(compress(features), pictures.targets, groups, len(examined.labels), 0)
     findings = [*survey.findings, *_finding(survey, found)]
     order = list(Kind)
     return replace(survey, findings=tuple(sorted(findings, key=lambda finding: order.index(finding.kind))))

@@ -12,6 +12,7 @@ from train.insight.suspects import Suspects
 from train.insight.words import tell_doubling
 from train.job import Job
 from train.outcome import Outcome
+from train.report.doubt_part import doubt_part
 from train.report.page import BalancePart, CurvePart, Gallery, Page, RoleLine, Shot, SuspectPart
 from train.report.templates import TIED
 from train.report.views import draw_view
@@ -46,6 +47,7 @@ def make_page(job: Job, outcome: Outcome) -> Page:
         mistakes=_mistakes(job, outcome),
         suspects=_suspects(job, outcome.insight.suspects),
         curve=_curve(job, outcome.insight.curve),
+        doubt=doubt_part(outcome.doubt, job.split.labels, job.run) if outcome.doubt else None,
         notes=outcome.insight.notes,
     )
 

@@ -15,6 +15,7 @@ from train.balance import ClassShare
 from train.insight.doubling import Doubling
 from train.insight.words import points
 from train.recipe import Imbalance
+from train.report.doubt_part import DoubtPart
 from train.report.rows import EpochRow
 from train.report.templates import environment
 from train.report.thumbs import Thumb
@@ -111,6 +112,8 @@ class Page:
     """Test photos that were answered wrongly, the most confident first."""
     suspects: SuspectPart | None
     curve: CurvePart | None
+    doubt: DoubtPart | None
+    """None where the answers were not looked at so closely."""
     notes: tuple[str, ...]
     """Sentences about suspects and curve: what is missing, and what must be known to read the rest."""
 
@@ -160,8 +163,18 @@ def write_page(path: Path, page: Page) -> None:
         mistakes=_mistakes(scores),
         figures=[_figure(caption, file) for caption, file in page.figures],
         curve_figure=page.curve and _figure(page.curve.sentence, page.curve.figure),
+        doubt_figures=_doubt_figures(page.doubt),
     )
     replace_bytes(path, text.encode("utf-8", "replace"))  # file names may hold lone surrogates
+
+
+def _doubt_figures(doubt: DoubtPart | None) -> dict[str, _Figure]:
+    if not doubt:
+        return {}
+    files = {"reliability": doubt.reliability, "risk": doubt.risk}
+    if doubt.strangers:
+        files["strangeness"] = doubt.strangers.figure
+    return {name: _figure(name, file) for name, file in files.items()}
 
 
 def _class_lines(scores: Scores) -> list[_ClassLine]:

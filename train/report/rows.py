@@ -18,14 +18,12 @@ class EpochRow:
 
     epoch: int
     """From 1."""
-    phase: str
-    """What is trained: "head" while the backbone is frozen, then "all"."""
     seconds: float
     """Wall time of the epoch, validation included."""
     images_per_second: float
     """Training images by training time."""
     learning_rate: float
-    """At the end of the epoch."""
+    """Of the head, at the end of the epoch."""
     train_loss: float
     """Mean over the epoch, as trained: augmented images, while the weights move."""
     train_accuracy: float
@@ -34,6 +32,10 @@ class EpochRow:
     """Mean over the validation photos after the epoch."""
     val_accuracy: float
     """Share of the validation photos answered right, 0 to 1."""
+    phase: str
+    """What is trained: "head" while the backbone is frozen, then "all"."""
+    backbone_rate: float | None = None
+    """Learning rate of the backbone's last stage at the end of the epoch; 0: frozen, None: not noted."""
 
 
 def best_epoch(rows: Sequence[EpochRow]) -> int:
