@@ -83,7 +83,7 @@ def test_an_efficientnet_from_a_zip_that_stops_early_and_keeps_its_best(tmp_path
     more = ("--weights", weights, "--img-size", "32", "--lr", "1e-9", "--patience", "2")
     result, rows = _train(tmp_path, _recipe("early", *more))
     assert len(rows) < 40
-    assert result["best_epoch"] == len(rows) - 2
+    assert len(rows) == max(result["best_epoch"], 2) + 2, "two epochs of the head, then two without a gain"
     loaded = checkpoint.load(tmp_path / "run" / checkpoint.BEST)
     assert loaded.about.epoch == result["best_epoch"]
     assert yaml.safe_load((tmp_path / "run" / "args.yaml").read_text())["dropout"] == pytest.approx(0.3)

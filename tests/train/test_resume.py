@@ -17,7 +17,9 @@ import yaml
 from edge.errors import TrainError
 from tests.made import BIN, command, one_line_error, write_photos
 from train import checkpoint
+from train.recipe import Amp
 from train.resume import go_on, read_order
+from train.runs import newest_begun
 
 OPTIONS = (
     *("--model", "resnet18", "--img-size", "32", "--epochs", "6", "--frozen-epochs", "2", "--batch-size", "8"),
@@ -123,6 +125,42 @@ def test_a_finished_run_is_only_judged_again(undisturbed: tuple[Path, float]) ->
 def test_another_option_than_the_run_was_begun_with(undisturbed: tuple[Path, float], photos: Path) -> None:
     done = command("edge-train", photos, "--resume", "-o", undisturbed[0], "--lr", "0.5")
     one_line_error(done, "edge-train", "--lr 0.001", "got 0.5", "leave the option out")
+
+
+def test_another_grouping_or_another_split(undisturbed: tuple[Path, float], photos: Path, tmp_path: Path) -> None:
+    run, _ = undisturbed
+    done = command("edge-train", photos, "--resume", "-o", run, "--group-by", "folder:1")
+    one_line_error(done, "edge-train", "--group-by", "leave the option out")
+    done = command("edge-train", photos, "--resume", "-o", run, "--split", run / "split.json")
+    one_line_error(done, "edge-train", "--split and --resume exclude each other")
+
+
+def test_what_the_machine_needs_may_change(undisturbed: tuple[Path, float]) -> None:
+    order = go_on(undisturbed[0], None, {"amp": Amp.BF16})
+    assert order.recipe.amp is Amp.BF16
+    assert order.command.startswith("edge-train ")
+
+
+def test_the_newest_run_is_not_one_that_was_killed_in_its_making(tmp_path: Path) -> None:
+    for number, name in enumerate(("first", ".second-abcd")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "args.yaml").write_text("")
+        os.utime(tmp_path / name / "args.yaml", ns=(number, number))
+    assert newest_begun(tmp_path) == tmp_path / "first"
+
+
+def test_costs_are_those_of_the_run_whatever_became_of_the_file(tmp_path: Path) -> None:
+    data, costs = write_photos(tmp_path / "photos", 6), tmp_path / "costs.csv"
+    table = "truth,bars,disc,ring\nbars,0,1,1\ndisc,1,0,1\nring,9,9,0\n"
+    costs.write_text(table)
+    options = ("--model", "resnet18", "--weights", "none", "--img-size", "32", "--epochs", "1", "--costs", costs)
+    assert command("edge-train", data, *options, "-o", tmp_path / "run").returncode == 0
+    costs.unlink()
+    done = command("edge-train", "--resume", "-o", tmp_path / "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "costs.csv").read_text() == table
+    about = checkpoint.load(tmp_path / "run" / checkpoint.BEST).about
+    assert about.pricing.costs == ((0, 1, 1), (1, 0, 1), (9, 9, 0))
 
 
 def test_photos_that_changed_since(undisturbed: tuple[Path, float], tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from edge.errors import UsageError
+from edge.errors import DataError, UsageError
 from train.average import make_average
 from train.backbone import make_classifier
-from train.check import check_recipe
+from train.callbacks import is_over
+from train.check import check_recipe, check_shares
 from train.processes import ALONE, Processes
-from train.recipe import Amp, Optimizer, Recipe
+from train.recipe import Amp, Augmentation, Optimizer, Recipe
+from train.report.rows import EpochRow
 from train.schedule import FLOOR, make_optimizer, open_stages, rate
 from train.tally import Tally
 
@@ -85,6 +87,7 @@ def test_options_that_contradict_each_other() -> None:
         (replace(RECIPE, amp=Amp.FP16), ALONE, "--amp fp16 needs a CUDA GPU"),
         (replace(RECIPE, batch_size=4), Processes(0, 4, 0, 4), "take at least 8"),
         (replace(RECIPE, unfreeze="none", weights="none"), ALONE, "name weights"),
+        (replace(RECIPE, augment=Augmentation.NONE, erasing=0.5), ALONE, "leave out --rand-augment, --erasing"),
     ):
         with pytest.raises(UsageError, match=words):
             check_recipe(recipe, classifier, CPU, processes)
@@ -116,3 +119,30 @@ def test_means_are_over_photos_and_not_over_batches() -> None:
     tally.add(torch.tensor(5.0), right, torch.tensor([[0.9, 0.1]]))
     means = tally.means()
     assert (means.loss, means.accuracy, means.images) == (2.0, 0.75, 4)
+
+
+def _row(epoch: int, accuracy: float) -> EpochRow:
+    return EpochRow(epoch, 1.0, 1.0, 1e-3, 1.0, 0.5, 1.0, accuracy, "all")
+
+
+def test_patience_begins_where_the_backbone_does() -> None:
+    """A head that stops gaining does not keep the backbone from learning."""
+    rows = [_row(epoch, 0.9 - 0.01 * epoch) for epoch in range(1, 10)]
+    recipe = replace(RECIPE, epochs=20, frozen_epochs=4, patience=3)
+    assert [is_over(rows[:count], recipe) for count in range(10)] == [False] * 7 + [True] * 3
+    alone = replace(recipe, unfreeze="none")
+    assert [is_over(rows[:count], alone) for count in range(6)] == [False] * 4 + [True] * 2
+    assert not is_over(rows, replace(recipe, patience=0))
+
+
+def test_every_process_needs_photos() -> None:
+    check_shares(4, 2, Processes(0, 2, 0, 2))
+    check_shares(1, 0, ALONE)
+    for train, val in ((3, 2), (4, 1)):
+        with pytest.raises(DataError, match=r"too few for 2 processes; start fewer"):
+            check_shares(train, val, Processes(0, 2, 0, 2))
+
+
+def test_weight_decay_is_the_optimizers_own_unless_it_is_named() -> None:
+    assert [replace(RECIPE, optimizer=kind).decay for kind in Optimizer] == [0.02, 0.0, 5e-4]
+    assert replace(RECIPE, weight_decay=0.3).decay == 0.3
