@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ MOST_DEMO_MINUTES = 6.0
 
 def main() -> None:
     """Run the proof that is named."""
-    proofs = {
+    proofs: dict[str, Callable[..., bool]] = {
         "train": prove_folds,
         "throughput": prove_throughput,
         "strangers": prove_strangers,
@@ -50,11 +51,16 @@ def main() -> None:
         "latency": prove_latency,
         "data": prove_data,
     }
-    if len(sys.argv) != 2 or sys.argv[1] not in proofs:
-        sys.exit(f"usage: python -m benchmarks.proof {'|'.join(proofs)}")
-    if sys.argv[1] in ("train", "strangers", "export", "data") and not DATA.is_file():
+    name, *numbers = sys.argv[1:] or [""]
+    if (
+        name not in proofs
+        or len(numbers) > (name in ("train", "strangers"))
+        or not all(map(str.isdecimal, numbers))
+    ):
+        sys.exit(f"usage: python -m benchmarks.proof {'|'.join(proofs)}; train [FOLDS], strangers [EPOCHS]")
+    if name in ("train", "strangers", "export", "data") and not DATA.is_file():
         sys.exit(f"{DATA} is missing: the proofs need TrashNet beside the project")
-    sys.exit(0 if proofs[sys.argv[1]]() else 1)
+    sys.exit(0 if proofs[name](*map(int, numbers)) else 1)
 
 
 def prove_demo() -> bool:
