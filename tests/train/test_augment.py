@@ -17,7 +17,7 @@ from train.chance import Chance, Keys
 from train.rand_augment import OPERATIONS, rand_augment
 from train.recipe import Augmentation, Recipe
 
-RECIPE = Recipe(img_size=48)
+RECIPE = Recipe(img_size=48, resize=Resize.CROP)
 SIDE = round(CANVAS_SHARE * 48)
 SPEC = InputSpec(SIDE, SIDE, Resize.STRETCH)
 
@@ -141,6 +141,14 @@ class TestCrop:
         whole = (lit[:, 0].sum(1) + lit[:, -1].sum(1) + lit[:, :, 0].sum(1) + lit[:, :, -1].sum(1) == 0).numpy()
         assert whole.sum() > 50
         assert broad[whole] / tall[whole] == pytest.approx((height / (2 * width))[whole], rel=0.12)
+
+    def test_keeps_the_stretching_where_validation_stretches_too(self) -> None:
+        """The proportions of the photo then play no part: a crop is as square on the canvas as one of a square."""
+        canvas, keys = torch.from_numpy(draw("ring", 3, 62))[None].expand(20, -1, -1, -1), _keys(20)
+        stretching = Augment(replace(RECIPE, resize=Resize.STRETCH))
+        wide, square = (stretching(canvas, np.full(20, aspect, dtype=np.float32), keys) for aspect in (2.0, 1.0))
+        assert torch.equal(wide, square)
+        assert torch.equal(square, Augment(RECIPE)(canvas, np.ones(20, dtype=np.float32), keys))
 
     def test_a_crop_is_where_it_should_be(self) -> None:
         """A canvas whose levels are its coordinates tells where each pixel came from."""
