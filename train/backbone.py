@@ -129,19 +129,6 @@ class Classifier(nn.Module):
                 yield from module.parameters()
 
 
-class Probabilities(nn.Module):
-    """What is exported: calibrated probabilities float32 [n, classes] from uint8 [n, height, width, 3] BGR."""
-
-    def __init__(self, classifier: Classifier, temperature: float) -> None:
-        super().__init__()
-        self.classifier = classifier
-        self.temperature = temperature
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Softmax of the logits divided by the temperature (Guo et al. 2017)."""
-        return torch.softmax(self.classifier(image) / self.temperature, dim=1)
-
-
 def make_classifier(
     name: str,
     classes: int,

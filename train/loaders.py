@@ -127,7 +127,6 @@ def train_loader(
     pin: bool = False,
     rank: int = 0,
     world: int = 1,
-    start_epoch: int = 0,
 ) -> DataLoader[TrainBatch]:
     """Return an epoch's batches of photos that were opened for training.
 
@@ -136,7 +135,7 @@ def train_loader(
     """
     if len(pictures) < world:
         raise TrainError(f"{len(pictures)} photos can't be shared by {world} processes; start fewer")
-    order = Order(pictures.targets, recipe, rank, world, start_epoch)
+    order = Order(pictures.targets, recipe, rank, world)
     return DataLoader(
         _TrainSet(pictures),
         batch_sampler=Batches(order, batch_size),  # type: ignore[arg-type]  # torch says lists; arrays do

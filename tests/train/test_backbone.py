@@ -9,8 +9,8 @@ from torchvision.transforms import v2
 
 from edge.errors import UsageError
 from edge.preprocess import InputSpec
-from export.graph import to_onnx
-from train.backbone import Classifier, Head, Probabilities, make_classifier
+from export.graph import Answering, to_onnx
+from train.backbone import Classifier, Head, make_classifier
 from train.zoo import IMAGENET, Normalization
 
 SIZE = 64
@@ -39,7 +39,7 @@ def test_probabilities_are_a_softmax_at_the_temperature() -> None:
     picture = _pictures(1, 32)
     with torch.inference_mode():
         expected = torch.softmax(classifier(picture) / 2.5, dim=1)
-        assert torch.equal(Probabilities(classifier, 2.5)(picture), expected)
+        assert torch.equal(Answering(classifier, 2.5)(picture)[0], expected)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_the_graph_answers_as_pytorch(name: str) -> None:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     pictures = _pictures(5)
     with torch.inference_mode():
-        expected = Probabilities(classifier, 1.5)(pictures).numpy()
+        expected = Answering(classifier, 1.5)(pictures)[0].numpy()
     assert expected.std(axis=0).max() > 1e-3  # the answers tell the pictures apart
     for count in (1, 5):
         (answer, *_) = session.run(None, {"image": pictures[:count].numpy()})
