@@ -12,9 +12,9 @@ from edge import golden
 from edge.backends import Graph, open_graph
 from edge.bundle import Bundle, write
 from edge.manifest import Artifact, Manifest, OutputSpec, Precision, Provenance, Verdict
+from edge.parity import compare
 from edge.preprocess import InputSpec, Pixels, Resize, preprocess
 from export.graph import OPSET, to_onnx
-from export.parity import compare
 from train.backbone import make_classifier
 
 LABELS = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
@@ -30,7 +30,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     image = cv2.imencode(".jpg", frame(640, 480))[1].tobytes()
     with open_graph(graph, "onnxruntime") as backend:
         answers = backend.infer(preprocess(image, SPEC)[None])
-        parity = compare(backend, answers, answers, np.zeros(1, dtype=np.int64))
+        parity = compare(backend.info, answers, answers, np.zeros(1, dtype=np.int64), LABELS)
     manifest = Manifest(
         name="benchmark",
         labels=LABELS,

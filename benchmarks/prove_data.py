@@ -16,7 +16,7 @@ from train.device import use_bf16
 from train.insight.features import extract
 from train.insight.probe import compress
 from train.insight.suspects import find_suspects
-from train.photos import LabelledFile
+from train.photos import LabelledFile, open_pictures
 from train.recipe import Recipe
 from train.weights import load_weights
 
@@ -90,7 +90,8 @@ def _features(listing: Listing, truth: np.ndarray[tuple[int], np.dtype[np.int64]
     classifier = make_classifier(recipe.model, len(listing.labels))
     load_weights(classifier, recipe.model, str(WEIGHTS))
     files = [LabelledFile(photo.path, int(label)) for photo, label in zip(listing.photos, truth, strict=True)]
-    return extract(classifier, files, recipe.input, device, bf16=use_bf16(recipe.amp, device))
+    pictures = open_pictures(files, recipe, WORK / "cache", training=False)
+    return extract(classifier, pictures, device, bf16=use_bf16(recipe.amp, device))
 
 
 def _found(features: np.ndarray, truth: np.ndarray, classes: int, seed: int) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,18 +21,53 @@ from edge.manifest import (
     to_bytes,
 )
 
+PARITY_PHOTOS, PARITY_PAGE = "parity.npz", "parity.html"
+LEFT_ON_DISK = frozenset({PARITY_PHOTOS, PARITY_PAGE})
+"""Tens of megabytes that a bin never opens: verified when the bundle is loaded, read and verified again when asked
+for."""
+
+
+class Contents(Mapping[str, bytes]):
+    """File name to its bytes, which are verified: all in memory, but for those that are left on the disk."""
+
+    def __init__(self, folder: Path, entries: Sequence[FileEntry]) -> None:
+        """Read and verify every file. Raises BundleError, OSError."""
+        self._folder = folder
+        self._entries = {entry.file: entry for entry in entries}
+        self._held: dict[str, bytes] = {}
+        for entry in entries:
+            data = _read_verified(folder, entry)
+            if entry.file not in LEFT_ON_DISK:
+                self._held[entry.file] = data
+
+    def __getitem__(self, file: str) -> bytes:
+        """Return the verified bytes. Raises BundleError where one that was left on the disk has changed there."""
+        if file in self._held:
+            return self._held[file]
+        with _naming(self._folder):
+            return _read_verified(self._folder, self._entries[file])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle. What `read` returns are the bytes that were verified, whatever the disk says later."""
+    """A verified bundle. What `read` returns are bytes that were verified, whatever the disk says later."""
 
     folder: Path
     manifest: Manifest
     contents: Mapping[str, bytes]
-    """File name to its verified bytes."""
+    """File name to its verified bytes. Raises BundleError where a file of LEFT_ON_DISK has changed since."""
 
     def read(self, file: str) -> bytes:
-        """Return the verified bytes of `file`. Raises BundleError where the manifest does not name it."""
+        """Return the verified bytes of `file`: those of `load`, or of LEFT_ON_DISK what lies there, verified anew.
+
+        Raises BundleError where the manifest does not name it, or what lies there has changed.
+        """
         try:
             return self.contents[file]
         except KeyError:
@@ -63,15 +99,10 @@ def load(folder: Path) -> Bundle:
     path = folder / MANIFEST
     if not path.is_file():
         raise BundleError(f"{folder} is no bundle: {MANIFEST} is missing; make one with edge-export")
-    try:
+    with _naming(folder):
         with path.open("rb") as file:  # one byte more than is taken: a manifest of any size costs no memory
             manifest = from_bytes(file.read(MAX_MANIFEST_BYTES + 1))
-        contents = {entry.file: _read_verified(folder, entry) for entry in manifest.files}
-    except BundleError as error:
-        raise BundleError(f"{folder}: {error}") from error
-    except OSError as error:
-        raise BundleError(f"{folder} can't be read: {error}") from error
-    return Bundle(folder, manifest, contents)
+        return Bundle(folder, manifest, Contents(folder, manifest.files))
 
 
 def write(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Bundle:
@@ -93,6 +124,17 @@ def write(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Bu
     except OSError as error:
         raise BundleError(f"bundle {folder} can't be written: {error.strerror or error}") from error
     return load(folder)
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Let every error be a BundleError that names the folder."""
+    try:
+        yield
+    except BundleError as error:
+        raise BundleError(f"{folder}: {error}") from error
+    except OSError as error:
+        raise BundleError(f"{folder} can't be read: {error}") from error
 
 
 def _read_verified(folder: Path, entry: FileEntry) -> bytes:

@@ -18,6 +18,7 @@ from edge.event import Reporter
 from edge.golden import self_test
 from edge.loop import Loop
 from edge.manifest import Precision
+from edge.parity import check_verdict
 from edge.preprocess import InputSpec
 from edge.show import Window
 from edge.sinks import open_sink
@@ -47,6 +48,8 @@ class RunSettings:
     """Letters, digits, dot, dash and underscore: it becomes part of addresses."""
     max_frames: int | None = None
     show: bool = False
+    allow_failed_parity: bool = False
+    """Whether an artifact whose verdict is FAIL may run."""
 
 
 @contextmanager
@@ -59,6 +62,7 @@ def started(settings: RunSettings, stop: threading.Event) -> Iterator[Loop]:
     bundle = bundles.load(settings.bundle)
     with ExitStack() as stack:
         backend = stack.enter_context(open_backend(bundle, settings.backend, settings.precision, settings.threads))
+        check_verdict(bundle.manifest.artifact_of(backend.info.file), settings.allow_failed_parity)
         tested = self_test(bundle, backend)
         log.debug("self-test: %d images, largest difference %.2g", tested.images, tested.max_difference)
         _warm_up(backend, bundle.manifest.input)

@@ -82,11 +82,9 @@ class Choices:
 
 def rule_of(manifest: Manifest, file: str) -> Rule:
     """Return the rule of the artifact `file`. Raises BundleError where the manifest has no such artifact."""
-    for one in manifest.artifacts:
-        if one.file == file:
-            costs = None if manifest.costs is None else np.array(manifest.costs, dtype=np.float64)
-            return Rule(one.reject_threshold, one.stranger_threshold, costs)
-    raise BundleError(f"the manifest has no artifact {file}; export the run again")
+    artifact = manifest.artifact_of(file)
+    costs = None if manifest.costs is None else np.array(manifest.costs, dtype=np.float64)
+    return Rule(artifact.reject_threshold, artifact.stranger_threshold, costs)
 
 
 def decide_all(answers: Answers, rule: Rule) -> Choices:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from enum import Enum
 
 
 class BinsightError(Exception):
@@ -30,8 +31,24 @@ class BundleError(BinsightError):
     """A bundle that is not what its manifest says, or that can't be written."""
 
 
+class Stage(str, Enum):
+    """What the golden self-test can find broken, from encoded image to answer."""
+
+    DECODE = "decode"
+    RESIZE = "resize"
+    COLOUR_ORDER = "colour order"
+    NORMALIZATION = "normalization"
+    LABELS = "labels"
+    ENGINE = "engine"
+
+
 class GoldenError(BundleError):
     """The golden self-test failed: this device does not answer as the bundle did when it was made."""
+
+    def __init__(self, text: str, stage: Stage | None = None) -> None:
+        super().__init__(text if stage is None else f"self-test failed in {stage.value}: {text}")
+        self.stage = stage
+        """What broke; None: the record itself is of no use."""
 
 
 class BackendError(BinsightError):

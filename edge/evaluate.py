@@ -21,6 +21,7 @@ from edge.errors import BundleError, DataError, ImageError
 from edge.golden import self_test
 from edge.images import Role, list_photos
 from edge.manifest import Precision
+from edge.parity import check_verdict
 from edge.preprocess import decode, fit
 from edge.scores import Scores, score
 
@@ -97,14 +98,21 @@ class Judge:
 
 @contextmanager
 def open_judge(
-    folder: Path, backend: str = "auto", precision: Precision | None = None, threads: int = 0
+    folder: Path,
+    backend: str = "auto",
+    precision: Precision | None = None,
+    threads: int = 0,
+    *,
+    allow_failed_parity: bool = False,
 ) -> Iterator[Judge]:
     """Load and verify the bundle, open an engine, run the golden self-test, and give what answers.
 
-    Raises BundleError, GoldenError, BackendError, UsageError.
+    Raises BundleError, GoldenError, BackendError, UsageError; an artifact whose verdict is FAIL is a BundleError
+    unless `allow_failed_parity`.
     """
     bundle = bundles.load(folder)
     with open_backend(bundle, backend, precision, threads) as engine:
+        check_verdict(bundle.manifest.artifact_of(engine.info.file), allow_failed_parity)
         self_test(bundle, engine)
         yield Judge(bundle, engine, rule_of(bundle.manifest, engine.info.file))
 

@@ -52,6 +52,12 @@ def is_taken(folder: Path) -> bool:
     return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
+def check_place(folder: Path) -> None:
+    """Raise OSError where `folder` could not be made, before the work that fills it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    os.rmdir(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder that becomes `path` when the block ends well, and vanishes when it does not.

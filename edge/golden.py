@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.backends.base import Answers, Backend
+from edge.backends.base import Backend
 from edge.bundle import Bundle
-from edge.decision import rule_of
-from edge.errors import GoldenError, ImageError
+from edge.diagnosis import diagnose
+from edge.errors import GoldenError, ImageError, Stage
+from edge.golden_record import GOLDEN, Expected, Fault, Record, Seen, batches, pack, read, see
 from edge.manifest import Precision
-from edge.preprocess import InputSpec, Pixels, preprocess
+from edge.preprocess import InputSpec, Pixels
 
-GOLDEN = "golden.npz"
+__all__ = [
+    "GOLDEN",
+    "STRANGENESS_TOLERANCE",
+    "TENSOR_TOLERANCE",
+    "TOLERANCE",
+    "Expected",
+    "Fault",
+    "SelfTest",
+    "batches",
+    "pack",
+    "self_test",
+]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -31,6 +42,8 @@ STRANGENESS_TOLERANCE = {Precision.FP32: 0.02, Precision.FP16: 0.2, Precision.IN
 """The same of strangeness, over its spread from the 5th to the 95th percentile of the photos that judge: it has no
 scale of its own, and lies about as far from rounding in the features as a probability at its steepest."""
 
+REPAIR = "reinstall binsight with its Pillow, numpy and OpenCV on this device"
+
 
 @dataclass(frozen=True)
 class SelfTest:
@@ -41,131 +54,113 @@ class SelfTest:
     """Largest absolute difference of any probability from what was answered at export."""
 
 
-@dataclass(frozen=True)
-class Expected:
-    """What an artifact answered when it was made."""
-
-    answers: Answers
-    """Of all images."""
-    tolerance: float
-    """Largest difference of a probability."""
-    strangeness_tolerance: float = 0.0
-    """Largest difference of strangeness, in its own unit."""
-
-
-def pack(images: Sequence[bytes], spec: InputSpec, expected: Mapping[str, Expected]) -> bytes:
-    """Return golden.npz: the encoded images, their tensors, and each file's answers with their tolerance."""
-    arrays: dict[str, npt.NDArray[np.generic]] = {
-        f"image_{number}": np.frombuffer(data, dtype=np.uint8) for number, data in enumerate(images)
-    }
-    arrays["tensors"] = np.stack([preprocess(data, spec) for data in images])
-    for file, answer in expected.items():
-        arrays[f"expected_{file}"] = answer.answers.probabilities.astype(np.float32)
-        arrays[f"tolerance_{file}"] = np.float32(answer.tolerance).reshape(())
-        if answer.answers.strangeness is not None:
-            arrays[f"strangeness_{file}"] = answer.answers.strangeness.astype(np.float32)
-            arrays[f"strangeness_tolerance_{file}"] = np.float32(answer.strangeness_tolerance).reshape(())
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    return buffer.getvalue()
-
-
 def self_test(bundle: Bundle, backend: Backend) -> SelfTest:
     """Decode, fit and classify the golden images as this device does, and compare with the bundle's record.
 
-    Raises GoldenError naming the stage that broke: preprocessing, or the engine.
+    Raises GoldenError whose `stage` is what broke, and BackendError where the engine gives no answer.
     """
-    record = _record(bundle, backend.info.file)
-    own = _preprocess_all(record.images, bundle.manifest.input)
-    _check_tensors(own, record.tensors)
+    record = read(bundle, backend.info.file)
+    spec = bundle.manifest.input
+    own = [_see(record, number, spec) for number in range(len(record.images))]
+    _check_decoding(own, record)
+    _check_fitting(own, record, spec)
+    return SelfTest(len(record.images) - 1, _check_answers(bundle, record, backend))
+
+
+def _name(record: Record, number: int) -> str:
+    """Return the image's name in golden.npz."""
+    return "the probe" if number == len(record.images) - 1 else f"image_{number}"
+
+
+def _see(record: Record, number: int, spec: InputSpec) -> Seen:
+    try:
+        return see(record.images[number], spec)
+    except ImageError as error:
+        raise GoldenError(
+            f"{_name(record, number)} of {GOLDEN} can't be decoded here: {error}; {REPAIR}", Stage.DECODE
+        ) from error
+
+
+def _check_decoding(own: Sequence[Seen], record: Record) -> None:
+    """Compare size and samples of the decoded images. Raises GoldenError."""
+    for number, (here, there) in enumerate(zip(own, record.seen, strict=True)):
+        if here.size != there.size:
+            raise GoldenError(
+                f"{_name(record, number)} of {GOLDEN} is {here.size[1]} x {here.size[0]} pixels here, "
+                f"{there.size[1]} x {there.size[0]} at export; images must be decoded whole and turned "
+                f"as their EXIF says: {REPAIR}",
+                Stage.DECODE,
+            )
+    samples = [one.samples for one in own], [one.samples for one in record.seen]
+    _check_levels("decoded pixel", *samples, Stage.DECODE, record)
+
+
+def _check_fitting(own: Sequence[Seen], record: Record, spec: InputSpec) -> None:
+    """Compare what became of images that were decoded right. Raises GoldenError."""
+    for number, one in enumerate(own):
+        if one.tensor.shape != spec.shape:
+            raise GoldenError(
+                f"{_name(record, number)} of {GOLDEN} became {list(one.tensor.shape)}, "
+                f"expected {list(spec.shape)}; {REPAIR}",
+                Stage.RESIZE,
+            )
+    tensors = [one.tensor for one in own], [one.tensor for one in record.seen]
+    _check_levels("resized pixel", *tensors, Stage.RESIZE, record)
+
+
+def _check_levels(
+    what: str, own: Sequence[Pixels], recorded: Sequence[Pixels], stage: Stage, record: Record
+) -> None:
+    """Compare levels, image by image. Raises GoldenError, of colour order where red for blue mends all of it."""
+    off = [_off(here, there) for here, there in zip(own, recorded, strict=True)]
+    worst = int(np.argmax(off))
+    if off[worst] <= TENSOR_TOLERANCE:
+        return
+    found = (
+        f"a {what} of {_name(record, worst)} in {GOLDEN} is off by {off[worst]} levels, allowed {TENSOR_TOLERANCE}"
+    )
+    turned = max(_off(here[..., ::-1], there) for here, there in zip(own, recorded, strict=True))
+    if turned <= TENSOR_TOLERANCE:
+        raise GoldenError(
+            f"{found}, and by {turned} once red and blue change places: {stage.value} gives RGB here, "
+            f"expected BGR; {REPAIR}",
+            Stage.COLOUR_ORDER,
+        )
+    raise GoldenError(f"{found}; {REPAIR}", stage)
+
+
+def _off(own: Pixels, recorded: Pixels) -> int:
+    return int(np.abs(own.astype(np.int16) - recorded.astype(np.int16)).max())
+
+
+def _check_answers(bundle: Bundle, record: Record, backend: Backend) -> float:
+    """Return the largest difference of a probability. Raises GoldenError where an answer is off."""
     # The record's own tensors: a rounding that preprocessing is allowed would move an unsure answer by far
     # more than another engine is.
     got, expected = backend.infer(record.tensors), record.expected
-    largest = _difference(
-        backend, "probability", got.probabilities, expected.answers.probabilities, expected.tolerance
-    )
+    where = f"{backend.info.file} on {backend.info.provider}"
+    probability = _difference(where, "probability", got.probabilities, expected.answers.probabilities)
+    differences = [("probability", probability, expected.tolerance)]
     if expected.answers.strangeness is not None:
         strange = np.empty(0, dtype=np.float32) if got.strangeness is None else got.strangeness
-        _difference(backend, "strangeness", strange, expected.answers.strangeness, expected.strangeness_tolerance)
-    return SelfTest(len(record.images), largest)
+        off = _difference(where, "strangeness", strange, expected.answers.strangeness)
+        differences.append(("strangeness", off, expected.strangeness_tolerance))
+    for what, off, allowed in differences:
+        if not off <= allowed:  # so that a record that is no number fails too
+            finding = diagnose(record, got, backend, bundle.manifest.labels)
+            raise GoldenError(
+                f"a {what} of {where} is off by {off:.4g}, allowed {allowed:.4g}; {finding.words}", finding.stage
+            )
+    return probability
 
 
-def _difference(backend: Backend, what: str, got: Floats, expected: Floats, tolerance: float) -> float:
-    """Return the largest absolute difference. Raises GoldenError where it is above the tolerance."""
-    where = f"self-test failed in the engine ({backend.info.provider})"
-    if got.shape != expected.shape or not np.isfinite(got).all():
+def _difference(where: str, what: str, got: Floats, expected: Floats) -> float:
+    """Return the largest absolute difference. Raises GoldenError where `got` can't be compared."""
+    odd = np.count_nonzero(~np.isfinite(got))
+    if got.shape != expected.shape or odd:
         raise GoldenError(
-            f"{where}: as {what} it answered {list(got.shape)} with {np.count_nonzero(~np.isfinite(got))} values "
-            f"that are no numbers; expected {list(expected.shape)}"
+            f"{where} answered {list(got.shape)} as {what}, {odd} of them no numbers; expected "
+            f"{list(expected.shape)}: take another --backend or --precision, or export the run again",
+            Stage.ENGINE,
         )
-    largest = float(np.abs(got - expected).max())
-    if not largest <= tolerance:  # so that a record that is no number fails too
-        raise GoldenError(
-            f"{where}: a {what} of {backend.info.file} is off by {largest:.4g}, allowed {tolerance:.4g}; "
-            "the device does not answer as the export did"
-        )
-    return largest
-
-
-@dataclass(frozen=True)
-class _Record:
-    """golden.npz, as far as one artifact needs it."""
-
-    images: tuple[bytes, ...]
-    tensors: Pixels
-    """uint8 [images, height, width, 3]."""
-    expected: Expected
-
-
-def _record(bundle: Bundle, file: str) -> _Record:
-    """Read what was recorded for the artifact `file`. Raises GoldenError where that can't be its record."""
-    data = bundle.read(GOLDEN)
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as golden:
-            tensors: Pixels = golden["tensors"]
-            images = tuple(golden[f"image_{number}"].tobytes() for number in range(len(tensors)))
-            expected = _expected(golden, file, bundle)
-    except KeyError as error:
-        raise GoldenError(f"{GOLDEN} lacks {error}; export the run again") from error
-    except Exception as error:  # numpy raises nearly anything on broken data
-        raise GoldenError(f"{GOLDEN} can't be read ({error}); export the run again") from error
-    shape = (len(images), len(bundle.manifest.labels))
-    held = expected.answers.probabilities.shape
-    if not images or held != shape:
-        raise GoldenError(
-            f"{GOLDEN} holds answers of shape {list(held)} for {len(images)} images and "
-            f"{shape[1]} labels; expected at least one image and {list(shape)}; export the run again"
-        )
-    return _Record(images, tensors, expected)
-
-
-def _expected(golden: Mapping[str, Any], file: str, bundle: Bundle) -> Expected:
-    """Read the answers of the artifact `file`; raises KeyError where they are missing.
-
-    Strangeness is missing where the graph does not answer it, or where nothing is rejected by it.
-    """
-    probabilities, tolerance = golden[f"expected_{file}"], float(golden[f"tolerance_{file}"])
-    if f"strangeness_{file}" not in golden and rule_of(bundle.manifest, file).stranger_threshold is None:
-        return Expected(Answers(probabilities), tolerance)
-    answers = Answers(probabilities, golden[f"strangeness_{file}"])
-    return Expected(answers, tolerance, float(golden[f"strangeness_tolerance_{file}"]))
-
-
-def _preprocess_all(images: Sequence[bytes], spec: InputSpec) -> Pixels:
-    try:
-        return np.stack([preprocess(data, spec) for data in images])
-    except ImageError as error:
-        raise GoldenError(f"self-test failed in decoding: {error}") from error
-
-
-def _check_tensors(own: Pixels, tensors: Pixels) -> None:
-    if own.shape != tensors.shape:
-        raise GoldenError(
-            f"self-test failed in preprocessing: tensors are {list(own.shape)}, expected {list(tensors.shape)}"
-        )
-    off = int(np.abs(own.astype(np.int16) - tensors.astype(np.int16)).max())
-    if off > TENSOR_TOLERANCE:
-        raise GoldenError(
-            f"self-test failed in preprocessing: a pixel is off by {off} levels, allowed {TENSOR_TOLERANCE}; "
-            "decoding or resizing on this device is not what it was at export"
-        )
+    return float(np.abs(got - expected).max())

@@ -37,6 +37,8 @@ class Verdict(str, Enum):
 
     PASS = "PASS"  # noqa: S105  a verdict, no password
     FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    """So few photos can show neither."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,21 @@ class OutputSpec:
 
 
 @dataclass(frozen=True)
+class ClassParity:
+    """The photos of one class, answered by an artifact and by PyTorch."""
+
+    images: int
+    flips: int
+    """Whose answers differ."""
+    lost: int
+    """Which PyTorch alone answers right."""
+    gained: int
+    """Which the artifact alone answers right."""
+    interval: tuple[float, float]
+    """95 % score interval of the recall's difference, artifact minus PyTorch, -1 to 1."""
+
+
+@dataclass(frozen=True)
 class Parity:
     """An artifact against PyTorch, on the same preprocessed images."""
 
@@ -76,9 +93,44 @@ class Parity:
     """Largest absolute difference of any probability."""
     mean_difference: float
     """Mean absolute difference of all probabilities."""
+    lost: int
+    """Images that PyTorch alone answers right."""
+    gained: int
+    """Images that the artifact alone answers right."""
+    interval: tuple[float, float]
+    """95 % score interval (Tango 1998) of the accuracies' difference, artifact minus PyTorch, -1 to 1."""
+    lower_bound: float
+    """One-sided 95 % lower bound of the same."""
+    tolerance: float
+    """Share of the images by which the artifact may be less often right, 0 to 1."""
+    mcnemar: float
+    """Exact p-value of both being equally often right, 0 to 1."""
+    calibration_error: float
+    """Expected calibration error of the artifact, 0 to 1."""
+    reference_calibration_error: float
+    per_class: dict[str, ClassParity]
+    """By label, in output order."""
+    unanswered: int = 0
+    """Images for which it answered what is no number."""
     max_strangeness_difference: float | None = None
     """Largest absolute difference of strangeness over the spread of PyTorch's, which is the distance of its 5th
     and 95th percentile; null: the graph does not answer it."""
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One way to keep accuracy in few bits, judged on the validation photos."""
+
+    name: str
+    images: int
+    agreement: float
+    """Share of images with fp32's top-1 answer, 0 to 1."""
+    accuracy: float
+    """0 to 1."""
+    divergence: float
+    """Mean Kullback-Leibler divergence of its probabilities from fp32's, nats."""
+    passed: bool
+    """Whether it keeps what is asked of a remedy; the first that does is taken."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +163,13 @@ class Artifact:
     opset: int
     parity: Parity
     verdict: Verdict
+    """Of `parity.backend`, and of no other."""
+    reason: str = ""
+    """For the verdict, one sentence."""
+    failure_allowed: bool = False
+    """Whether it failed and was exported with --allow-failed-parity. A bin needs the same flag to run it."""
+    remedies: tuple[Remedy, ...] = ()
+    """What was tried to keep the accuracy of this precision, in order; the last was taken."""
     reject_threshold: float | None = None
     """An answer below this score is rejected, which is the label's probability or, with costs, what edge.costs
     says; null: nothing is, since no threshold was set."""
@@ -157,6 +216,13 @@ class Manifest:
     """Reserved."""
     costs: tuple[tuple[float, ...], ...] | None = None
     """[true class][answered class], in output order: what each mistake costs; null: all the same."""
+
+    def artifact_of(self, file: str) -> Artifact:
+        """Return the artifact whose graph is `file`. Raises BundleError where there is none."""
+        for one in self.artifacts:
+            if one.file == file:
+                return one
+        raise BundleError(f"the manifest has no artifact {file}; export the run again")
 
 
 def to_bytes(manifest: Manifest) -> bytes:

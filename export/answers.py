@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from edge.backends import Answers, Strangeness
+from edge.backends import Answers
+from edge.backends.base import join
 from edge.preprocess import InputSpec, Pixels, preprocess
+from edge.progress import Progress
 from edge.scores import Truth
 from export.graph import Answering
 from export.photos import Photos
@@ -26,22 +28,36 @@ class Answered:
     """int64 [photos]."""
     by_name: Mapping[str, Answers]
     """What each answerer said of all photos."""
+    tensors: Mapping[int, Pixels]
+    """Place of a photo to what was answered, uint8 [height, width, 3] BGR, of those that were to be kept."""
 
 
-def answer(photos: Photos, spec: InputSpec, answerers: Mapping[str, Answerer]) -> Answered:
-    """Let every answerer see the same tensors.
+def answer(
+    photos: Photos,
+    spec: InputSpec,
+    answerers: Mapping[str, Answerer],
+    keep: Collection[int] = (),
+    progress: Progress | None = None,
+) -> Answered:
+    """Let every answerer see the same tensors, and keep those of the photos in the places `keep`.
 
     One photo at a time, as the bin does: thresholds are the scores of single photos, and in a batch these come
     out otherwise in the last digits.
     """
     truth: list[int] = []
     said: dict[str, list[Answers]] = {name: [] for name in answerers}
-    for photo in photos:
-        tensor = preprocess(photo.data, spec)[None]
+    tensors: dict[int, Pixels] = {}
+    for place, photo in enumerate(photos):
+        if progress:
+            progress(place, len(photos))
+        tensor = preprocess(photo.data, spec)
         truth.append(photo.target)
         for name, infer in answerers.items():
-            said[name].append(infer(tensor))
-    return Answered(np.array(truth, dtype=np.int64), {name: _join(parts) for name, parts in said.items()})
+            said[name].append(infer(tensor[None]))
+        if place in keep:
+            tensors[place] = tensor
+    answers = {name: join(parts) for name, parts in said.items()}
+    return Answered(np.array(truth, dtype=np.int64), answers, tensors)
 
 
 def by_torch(module: Answering) -> Answerer:
@@ -52,10 +68,3 @@ def by_torch(module: Answering) -> Answerer:
             return Answers(*(output.numpy() for output in module(torch.from_numpy(batch))))
 
     return infer
-
-
-def _join(parts: list[Answers]) -> Answers:
-    strange: list[Strangeness] = [one.strangeness for one in parts if one.strangeness is not None]
-    return Answers(
-        np.concatenate([one.probabilities for one in parts]), np.concatenate(strange) if strange else None
-    )

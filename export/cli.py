@@ -8,39 +8,60 @@ from pathlib import Path
 import click
 
 from edge.bundle import Bundle
-from edge.cli.app import NO, OK, cache_folder, run, say, say_json, shared_options
+from edge.cli.app import NO, OK, cache_folder, progress_bar, run, say, say_json, shared_options
 from edge.manifest import Artifact, Precision
 
 
-@click.command(epilog="Example: edge-export runs/photos-mobilenet_v2 --fp16")
+@click.command(epilog="Example: edge-export runs/photos-mobilenet_v2 --fp16 --int8")
 @click.argument("run_folder", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Bundle folder.  [default: bundle in RUN]")
 @click.option("--fp16", is_flag=True, help="Make a half-precision graph too.")
+@click.option("--int8", is_flag=True, help="Make the int8 graphs too: one for CPUs, one for TensorRT.")
 @click.option("--data", type=click.Path(path_type=Path), help="The run's photos, where they have moved.")
 @click.option(
     "--max-error",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Share of wrong answers among the accepted ones that the bin is to keep.  [default: the run's]",
 )
+@click.option(
+    "--tolerance",
+    metavar="POINTS",
+    type=click.FloatRange(0, 100, min_open=True),
+    help="Points of accuracy that graphs beside fp32 may lose.  [default: fp16 1, int8 3]",
+)
+@click.option("--allow-failed-parity", is_flag=True, help="Exit 0 though a graph fails; the bundle is marked.")
 @shared_options
 def command(
     run_folder: Path | None,
     output: Path | None,
     fp16: bool,
+    int8: bool,
     data: Path | None,
     max_error: float | None,
+    tolerance: float | None,
+    allow_failed_parity: bool,
     as_json: bool,
 ) -> int:
     """Export RUN (the newest below runs by default) as a bundle, and prove that it answers as PyTorch did.
 
-    Exits 1 where it does not: the bundle is written all the same, and marked.
+    Exits 1 where it does not: the bundle is written all the same, and marked. A bin runs a graph that failed only
+    with --allow-failed-parity, and warns of one of which so few photos could show neither.
     """
-    from export.run import export, parity_rows  # noqa: PLC0415  torch is heavy: --help must not wait for it
+    from export.papers import parity_rows  # noqa: PLC0415
+    from export.run import export  # noqa: PLC0415  torch is heavy: --help must not wait for it
     from train.runs import newest_run  # noqa: PLC0415
 
-    precisions = (Precision.FP16,) if fp16 else ()
+    wanted = {Precision.FP16: fp16, Precision.INT8: int8}
     exported = export(
-        run_folder or newest_run(), output, precisions, cache_folder(), data=data, max_error=max_error
+        run_folder or newest_run(),
+        output,
+        tuple(precision for precision, asked in wanted.items() if asked),
+        cache_folder(),
+        data=data,
+        max_error=max_error,
+        tolerance=None if tolerance is None else tolerance / 100,
+        allow_failed=allow_failed_parity,
+        phase=progress_bar,
     )
     bundle = exported.bundle
     if as_json:
@@ -57,7 +78,13 @@ def command(
             }
             for one in bundle.manifest.artifacts
         ]
-        say_json({"bundle": str(bundle.folder), "artifacts": artifacts, "parity": parity_rows(exported)})
+        say_json(
+            {
+                "bundle": str(bundle.folder),
+                "artifacts": artifacts,
+                "parity": parity_rows(bundle.manifest.artifacts),
+            }
+        )
     else:
         _print_table(bundle)
     return OK if exported.passed else NO
@@ -65,15 +92,21 @@ def command(
 
 def _print_table(bundle: Bundle) -> None:
     sizes = {entry.file: entry.bytes for entry in bundle.manifest.files}
-    say("file             backend         MB  images  agreement  accuracy  PyTorch  max diff  mean diff  verdict")
+    width = max(len(one.file) for one in bundle.manifest.artifacts)
+    say(
+        f"{'file':{width}}  backend         MB  images  agreement  accuracy  PyTorch  "
+        "lower bound  tolerance  max diff  verdict"
+    )
     for one in bundle.manifest.artifacts:
         parity = one.parity
         say(
-            f"{one.file:16} {parity.backend:11} {sizes[one.file] / 1e6:6.1f}  {parity.images:6d}  "
+            f"{one.file:{width}}  {parity.backend:11}  {sizes[one.file] / 1e6:5.1f}  {parity.images:6d}  "
             f"{parity.agreement:9.2%}  {parity.accuracy:8.2%}  {parity.reference_accuracy:7.2%}  "
-            f"{parity.max_difference:8.1e}  {parity.mean_difference:9.1e}  {one.verdict.value}"
+            f"{parity.lower_bound * 100:+11.2f}  {-parity.tolerance * 100:+9.2f}  {parity.max_difference:8.1e}  "
+            f"{one.verdict.value}{' (allowed)' if one.failure_allowed else ''}"
         )
     for one in bundle.manifest.artifacts:
+        say(f"{one.file}: {one.reason}")
         say(f"{one.file}: {tell(one, bundle.manifest.costs is not None)}")
     say(f"bundle: {bundle.folder} ({bundle.manifest.version[:12]})")
 

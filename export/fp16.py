@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 
 import onnx
 import onnx_ir
@@ -12,6 +11,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from edge.backends.onnxruntime import OUTPUT
 from edge.errors import ExportError
 from export.graph import check
+from export.layers import path_to_probabilities
 
 LAYERS = frozenset(("Conv", "Gemm", "MatMul"))
 """Operators that hold weights: what comes before the first is preprocessing, after the last the softmax."""
@@ -46,22 +46,9 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 def is_fp16(model: onnx.ModelProto) -> bool:
     """Say whether every weight of a layer on the way to the probabilities is stored in half precision."""
     weights = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
-    layers = (node for node in _path_to_probabilities(model) if node.op_type in LAYERS)
+    layers = (node for node in path_to_probabilities(model) if node.op_type in LAYERS)
     used = {name for node in layers for name in node.input if name in weights}
     return bool(used) and all(weights[name] == onnx.TensorProto.FLOAT16 for name in used)
-
-
-def _path_to_probabilities(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Return the nodes that the probabilities need, in the graph's order."""
-
-    def backwards() -> Iterator[onnx.NodeProto]:
-        wanted = {OUTPUT}
-        for node in reversed(model.graph.node):  # each comes after what it reads
-            if wanted.intersection(node.output):
-                wanted.update(node.input)
-                yield node
-
-    return list(backwards())[::-1]
 
 
 def _sorted(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -77,7 +64,7 @@ def _without_tail(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.No
 
     What they read of the others is an output of the copy: the converter hands outputs over in fp32.
     """
-    path = _path_to_probabilities(model)
+    path = path_to_probabilities(model)
     made = {name for node in path for name in node.output}
     read = {name for node in path for name in node.input}
     tail = [node for node in model.graph.node if not made.intersection(node.output)]

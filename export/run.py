@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import msgspec
-import numpy as np
-import onnx
 
 from edge import bundle as bundles
 from edge import golden
-from edge.backends import Answers, Backend, Graph, open_backend, open_graph
+from edge.backends import Answers, Backend, Graph, open_graph
 from edge.bundle import Bundle
 from edge.errors import ExportError
-from edge.evaluate import DIGESTS
-from edge.files import is_taken
+from edge.files import check_place, is_taken
 from edge.images import Role
-from edge.manifest import Artifact, Manifest, OutputSpec, Precision, Provenance, Verdict
-from edge.preprocess import preprocess
+from edge.manifest import Artifact, Precision, Verdict
+from edge.parity import compare, judge
+from edge.progress import Phase, silent
+from export import proof
 from export.answers import Answered, answer, by_torch
-from export.fp16 import to_fp16
-from export.graph import OPSET, Answering, to_onnx
+from export.golden import make_golden
+from export.graph import OPSET, Answering
+from export.graphs import Made, make_graphs
 from export.limits import measure
-from export.parity import compare, judge, spread
-from export.photos import Photos, open_photos, pack_digests, spread_out
+from export.papers import make_manifest, make_page, make_papers
+from export.photos import Photos, open_photos
 from train import checkpoint
-from train.checkpoint import About, Loaded
-from train.dataset.split import SPLIT_FILE, Split, read_split
+from train.checkpoint import About
+from train.dataset.split import SPLIT_FILE, read_split
 
 BUNDLE = "bundle"
 """Name of the bundle in its run."""
@@ -38,7 +34,6 @@ REFERENCE_BACKEND = "onnxruntime"
 """What judges parity here. A device judges its own backend itself."""
 REFERENCE = "PyTorch"
 """What the graphs are compared with, among the names of their files."""
-GOLDEN_IMAGES = 8
 
 
 @dataclass(frozen=True)
@@ -49,8 +44,15 @@ class Exported:
 
     @property
     def passed(self) -> bool:
-        """Whether every artifact answers as the trained model did."""
-        return all(one.verdict is Verdict.PASS for one in self.bundle.manifest.artifacts)
+        """Whether no artifact failed parity, but where that was allowed."""
+        artifacts = self.bundle.manifest.artifacts
+        return all(one.verdict is not Verdict.FAIL or one.failure_allowed for one in artifacts)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of all artifacts."""
+        verdicts = {one.verdict for one in self.bundle.manifest.artifacts}
+        return next(one for one in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS) if one in verdicts)
 
 
 def export(
@@ -61,137 +63,95 @@ def export(
     *,
     data: Path | None = None,
     max_error: float | None = None,
+    tolerance: float | None = None,
+    allow_failed: bool = False,
+    phase: Phase = silent,
 ) -> Exported:
     """Export the best weights of `run` as a bundle, judge each graph on the test photos, and write it.
 
     `output`: the bundle's folder, in the run by default. `precisions` come beside fp32, which is always
     made. `data`: the photos, where they no longer lie where the run recorded them. `cache`: where zips are
-    unpacked. `max_error`: what the rejection thresholds are to keep, 0 to 1; the run's by default. A bundle that
-    fails parity is written too, and says so. Raises BinsightError.
+    unpacked. `max_error`: what the rejection thresholds are to keep, 0 to 1; the run's by default. `tolerance`:
+    share of the photos, 0 to 1, by which graphs beside fp32 may be less often right; their precision's by default.
+    A bundle that fails parity is written too, and says so; `allow_failed`: also, that it was meant to be. `phase`
+    opens the progress of each long piece of work. Raises BinsightError.
     """
     target = output or run / BUNDLE
     if is_taken(target):
         raise ExportError(f"{target} exists; name another folder with -o, or remove it")
+    try:
+        check_place(target)
+    except OSError as error:
+        raise ExportError(f"{target} can't be written ({error.strerror}); name another folder with -o") from error
     loaded = checkpoint.load(run / checkpoint.BEST)
     about = loaded.about if max_error is None else replace(loaded.about, max_error=max_error)
     split = read_split(run / SPLIT_FILE)
     if split.labels != about.labels:
         raise ExportError(f"{run}: labels of the split {split.labels} are not the model's {about.labels}")
-    photos = open_photos(split, Role.TEST, data, cache)
-    graphs = _make_graphs(loaded, precisions)
-    backends = [open_graph(graph, REFERENCE_BACKEND) for graph in graphs]
+
+    def of_role(role: Role) -> Photos:
+        return open_photos(split, role, data, cache)
+
+    photos = of_role(Role.TEST)
+    made = make_graphs(loaded, precisions, of_role, tolerance, phase)
+    backends = [open_graph(one.graph, REFERENCE_BACKEND) for one in made]
     engines = {backend.info.file: backend.infer for backend in backends}
-    reference = by_torch(Answering(loaded.classifier, about.temperature, loaded.strangers).eval())
-    test = answer(photos, about.input, {**engines, REFERENCE: reference})
+    module = Answering(loaded.classifier, about.temperature, loaded.strangers).eval()
+    with phase("judging on the test photos") as report:
+        answerers = {**engines, REFERENCE: by_torch(module)}
+        test = answer(photos, about.input, answerers, proof.places(photos), report)
     strange: Mapping[str, Answers] = {}
     if loaded.strangers is not None:
-        strange = answer(open_photos(split, Role.VAL, data, cache), about.input, engines).by_name
-    artifacts = tuple(_artifact(backend, test, strange.get(backend.info.file), about) for backend in backends)
+        with phase("looking for strangers") as report:
+            strange = answer(of_role(Role.VAL), about.input, engines, progress=report).by_name
+    gate = proof.Gate(tolerance, allow_failed)
+    artifacts = tuple(
+        _artifact(one, backend, test, strange.get(one.graph.file), about, gate)
+        for one, backend in zip(made, backends, strict=True)
+    )
+    name = run.absolute().name
     contents = {
-        **{graph.file: graph.model for graph in graphs},
-        golden.GOLDEN: _golden(photos, about, test.by_name[REFERENCE], backends),
-        **_papers(about, split, artifacts),
+        **{one.graph.file: one.graph.model for one in made},
+        bundles.PARITY_PHOTOS: proof.pack_photos(test, REFERENCE),
+        golden.GOLDEN: make_golden(photos, test, REFERENCE, module, about, backends),
+        bundles.PARITY_PAGE: make_page(
+            name, about, [one.graph for one in made], artifacts, test, REFERENCE, photos
+        ),
+        **make_papers(about, split, artifacts),
     }
-    manifest = _manifest(run, about, split, artifacts, dict(backends[0].info.versions))
+    manifest = make_manifest(name, about, split, artifacts, dict(backends[0].info.versions))
     return Exported(_prove(bundles.write(target, manifest, contents)))
-
-
-def _papers(about: About, split: Split, artifacts: tuple[Artifact, ...]) -> dict[str, bytes]:
-    """Return the files that tell of the model and do not run."""
-    return {
-        "labels.txt": "".join(f"{label}\n" for label in about.labels).encode(),
-        DIGESTS: pack_digests(split),
-        "parity.json": json.dumps({"artifacts": msgspec.to_builtins(artifacts)}, indent=1).encode() + b"\n",
-    }
 
 
 def _prove(written: Bundle) -> Bundle:
     """Run the self-test of every artifact that bins will be asked to trust."""
     for artifact in written.manifest.artifacts:
-        if artifact.verdict is Verdict.PASS:
-            with open_backend(written, REFERENCE_BACKEND, artifact.precision) as backend:
+        if artifact.verdict is not Verdict.FAIL:
+            model = written.read(artifact.file)
+            graph = Graph(artifact.file, artifact.precision, model, written.manifest.input.shape)
+            with open_graph(graph, REFERENCE_BACKEND) as backend:
                 golden.self_test(written, backend)
     return written
 
 
-def _make_graphs(loaded: Loaded, precisions: tuple[Precision, ...]) -> list[Graph]:
-    about = loaded.about
-    models = {Precision.FP32: to_onnx(loaded.classifier, about.temperature, about.input, loaded.strangers)}
-    if Precision.FP16 in precisions:
-        models[Precision.FP16] = to_fp16(models[Precision.FP32])
-    return [
-        Graph(f"model.{precision.value}.onnx", precision, model.SerializeToString(), about.input.shape)
-        for precision, model in models.items()
-    ]
-
-
-def _artifact(backend: Backend, test: Answered, validation: Answers | None, about: About) -> Artifact:
-    got = test.by_name[backend.info.file]
-    parity = compare(backend, test.by_name[REFERENCE], got, test.truth)
+def _artifact(
+    made: Made, backend: Backend, test: Answered, validation: Answers | None, about: About, gate: proof.Gate
+) -> Artifact:
+    got, tolerance = test.by_name[backend.info.file], gate.tolerance_of(backend.info.precision)
+    parity = compare(backend.info, test.by_name[REFERENCE], got, test.truth, about.labels, tolerance)
+    verdict, reason = judge(parity, backend.info.precision)
     limits = measure(got, test.truth, None if validation is None else validation.strangeness, about)
     return Artifact(
         precision=backend.info.precision,
-        runtimes=(REFERENCE_BACKEND,),
+        runtimes=made.runtimes,
         file=backend.info.file,
         opset=OPSET,
         parity=parity,
-        verdict=judge(parity),
+        verdict=verdict,
+        reason=reason,
+        failure_allowed=gate.allow_failed and verdict is Verdict.FAIL,
+        remedies=made.remedies,
         reject_threshold=limits.reject_threshold,
         stranger_threshold=limits.stranger_threshold,
         rejection=limits.rejection,
     )
-
-
-def _golden(photos: Photos, about: About, reference: Answers, backends: list[Backend]) -> bytes:
-    """Pack photos from all classes, and those the model is least sure of: a sure answer hides a shift."""
-    unsure = np.argsort(reference.probabilities.max(axis=1))[: GOLDEN_IMAGES // 2]
-    chosen = {*spread_out(GOLDEN_IMAGES // 2, len(photos)), *map(int, unsure)}
-    images = [photos[index].data for index in sorted(chosen)]
-    tensors = np.stack([preprocess(data, about.input) for data in images])
-    unit = 0.0 if reference.strangeness is None else spread(reference.strangeness)
-    expected = {
-        backend.info.file: golden.Expected(
-            backend.infer(tensors),
-            golden.TOLERANCE[backend.info.precision],
-            golden.STRANGENESS_TOLERANCE[backend.info.precision] * unit,
-        )
-        for backend in backends
-    }
-    return golden.pack(images, about.input, expected)
-
-
-def _manifest(
-    run: Path, about: About, split: Split, artifacts: tuple[Artifact, ...], runtime: dict[str, str]
-) -> Manifest:
-    provenance = Provenance(
-        time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        data_digest=split.data_digest,
-        split_digests={role.value: split.digest(role) for role in Role},
-        seed=about.seed,
-        model=about.model,
-        weights=about.weights,
-        versions={**about.versions, "onnx": onnx.__version__, **runtime},
-    )
-    return Manifest(
-        name=run.absolute().name,
-        labels=about.labels,
-        input=about.input,
-        output=OutputSpec(about.temperature),
-        recommended=Precision.FP32,
-        artifacts=artifacts,
-        provenance=provenance,
-        costs=about.pricing.costs,
-    )
-
-
-def parity_rows(exported: Exported) -> list[dict[str, object]]:
-    """Return what --json says of each artifact's parity."""
-    return [
-        {
-            "file": one.file,
-            "precision": one.precision.value,
-            **asdict(one.parity),
-            "verdict": one.verdict.value,
-        }
-        for one in exported.bundle.manifest.artifacts
-    ]

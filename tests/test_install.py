@@ -29,7 +29,7 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> Non
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {"edge", "train", "export"}
-    assert "train/report/page.html" in names
+    assert {"train/report/page.html", "export/report/parity.html", "export/report/parity.css"} <= set(names)
     assert {f"{top}/py.typed" for top in tops} <= set(names)
     sources = {
         str(path.relative_to(ROOT)) for top in tops for path in (ROOT / top).rglob("*.py") if path.is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,9 +13,10 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from edge import golden
-from edge.backends import Answers
+from edge.backends import Answers, BackendInfo
 from edge.bundle import Bundle, write
-from edge.manifest import Artifact, Manifest, OutputSpec, Parity, Precision, Provenance, Verdict, digest
+from edge.manifest import Artifact, Manifest, OutputSpec, Precision, Provenance, Verdict, digest
+from edge.parity import compare
 from edge.preprocess import InputSpec, Pixels, Resize, preprocess
 
 OPSET, IR_VERSION = 20, 10
@@ -46,14 +48,16 @@ def make_bundle(
     graph = make_graph(labels, size, strangeness=strangeness)
     files = {f"model.{precision.value}.onnx": graph for precision in precisions}
     images = [png(solid(label, labels, size)) for label in labels]
-    answers = infer(graph, np.stack([preprocess(image, spec) for image in images]))
+    tensors = np.stack([preprocess(image, spec) for image in images])
+    answers = infer(graph, tensors)
     expected = {
         f"model.{precision.value}.onnx": golden.Expected(
             answers, golden.TOLERANCE[precision], golden.STRANGENESS_TOLERANCE[precision]
         )
         for precision in precisions
     }
-    parity = Parity("onnxruntime", len(images), 1.0, 1.0, 1.0, 0.0, 0.0)
+    info = BackendInfo("onnxruntime", "", precisions[0], "", 0, ())
+    parity = compare(info, answers, answers, np.arange(len(labels), dtype=np.int64), tuple(labels))
     artifacts = tuple(
         Artifact(
             precision=p,
@@ -88,20 +92,33 @@ def make_bundle(
         provenance=provenance,
         costs=costs,
     )
-    return write(folder, manifest, {**files, golden.GOLDEN: golden.pack(images, spec, expected)})
+    # Of the known faults it can have one: its only normalization is to divide by 255.
+    raw = make_graph(labels, size, strangeness=strangeness, white=1.0)
+    signatures = {
+        fault: np.stack([infer(faulty, batch).probabilities for batch in golden.batches(tensors)])
+        for fault, faulty in ((golden.Fault.NONE, graph), (golden.Fault.RAW, raw))
+    }
+    return write(folder, manifest, {**files, golden.GOLDEN: golden.pack(images, spec, expected, signatures)})
 
 
-def make_graph(labels: Sequence[str], size: int, *, strangeness: bool = False) -> bytes:
+def with_verdict(bundle: Bundle, folder: Path, verdict: Verdict, reason: str) -> Path:
+    """Write the bundle anew with this verdict of all its artifacts, and return its folder."""
+    artifacts = tuple(replace(one, verdict=verdict, reason=reason) for one in bundle.manifest.artifacts)
+    return write(folder, replace(bundle.manifest, artifacts=artifacts), bundle.contents).folder
+
+
+def make_graph(labels: Sequence[str], size: int, *, strangeness: bool = False, white: float = 255.0) -> bytes:
     """Return the ONNX file: cast, mean over the picture, distance to every label's colour, softmax.
 
-    The second output is the least of those distances, where black and white are 1.73 apart.
+    The second output is the least of those distances, where black and white are 1.73 apart. `white`: the level
+    that is taken for 1.
     """
     colours = np.array([colour(label, labels) for label in labels], dtype=np.float32) / 255
     # -|x - c|^2 without |x|^2, which softmax does not see: 2 x.c - |c|^2
     weights, bias = GAIN * 2 * colours.T, -GAIN * (colours**2).sum(axis=1)
     initializers = [
         numpy_helper.from_array(np.array([1, 2], dtype=np.int64), "axes"),
-        numpy_helper.from_array(np.array(255, dtype=np.float32), "white"),
+        numpy_helper.from_array(np.array(white, dtype=np.float32), "white"),
         numpy_helper.from_array(weights.astype(np.float32), "weights"),
         numpy_helper.from_array(bias.astype(np.float32), "bias"),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, cast
@@ -36,6 +37,14 @@ class Answers:
         if self.strangeness is not None:
             sound &= np.isfinite(self.strangeness)
         return cast("npt.NDArray[np.bool_]", sound)
+
+
+def join(parts: Sequence[Answers]) -> Answers:
+    """Put the answers of one graph to several batches together, in order; one batch at least."""
+    strange: list[Strangeness] = [one.strangeness for one in parts if one.strangeness is not None]
+    return Answers(
+        np.concatenate([one.probabilities for one in parts]), np.concatenate(strange) if strange else None
+    )
 
 
 @dataclass(frozen=True)

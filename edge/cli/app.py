@@ -57,6 +57,15 @@ def shared_options(function: Decorated) -> Decorated:
     return function
 
 
+def failed_parity_option(function: Decorated) -> Decorated:
+    """Add --allow-failed-parity to a command that opens an artifact."""
+    return click.option(
+        "--allow-failed-parity",
+        is_flag=True,
+        help="Run a graph whose verdict is FAIL, which is refused otherwise.",
+    )(function)
+
+
 def run(command: click.Command, name: str, arguments: list[str] | None = None) -> NoReturn:
     """Run a command to its exit code. Every error is one line on stderr, with a traceback only by --debug."""
     arguments = sys.argv[1:] if arguments is None else arguments

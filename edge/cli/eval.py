@@ -8,28 +8,72 @@ from pathlib import Path
 import click
 
 from edge.backends import BACKENDS
-from edge.cli.app import cache_folder, note, progress_bar, run, say, say_json, say_scores, shared_options
+from edge.bundle import load
+from edge.cli.app import (
+    NO,
+    OK,
+    cache_folder,
+    failed_parity_option,
+    note,
+    progress_bar,
+    run,
+    say,
+    say_json,
+    say_scores,
+    shared_options,
+)
+from edge.cli.parity import parity_json, say_parity
 from edge.draw import confusion_matrix, save_png
+from edge.errors import UsageError
 from edge.evaluate import Evaluation, evaluate, open_judge
-from edge.manifest import Precision
+from edge.manifest import Precision, Verdict
+from edge.parity_check import check_parity
 
 UNREADABLE_NAMED = 10
+EPILOG = """\b
+Examples:
+  edge-eval runs/photos-mobilenet_v2/bundle more-photos.zip
+  edge-eval runs/photos-mobilenet_v2/bundle --parity --precision fp16
+"""
 
 
-@click.command(epilog="Example: edge-eval runs/photos-mobilenet_v2/bundle more-photos.zip")
+@click.command(epilog=EPILOG)
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.option("--parity", is_flag=True, help="Judge this device on the bundle's own parity photos, without DATA.")
 @click.option("--precision", type=click.Choice([kind.value for kind in Precision]), help="[default: recommended]")
 @click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(0), default=0, help="Of one inference; 0: the engine chooses.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the confusion matrix into this PNG.")
+@failed_parity_option
 @shared_options
 def command(
-    bundle: Path, data: Path, precision: str | None, backend: str, threads: int, plot: Path | None, as_json: bool
-) -> None:
-    """Judge BUNDLE on labelled photos, as the bin would run it. Photos that trained it are left out."""
+    bundle: Path,
+    data: Path | None,
+    parity: bool,
+    precision: str | None,
+    backend: str,
+    threads: int,
+    plot: Path | None,
+    allow_failed_parity: bool,
+    as_json: bool,
+) -> int:
+    """Judge BUNDLE on labelled photos, as the bin would run it. Photos that trained it are left out.
+
+    With --parity it is asked whether BUNDLE answers here as PyTorch did where it was exported. Exits 1 where it
+    does not.
+    """
     wanted = Precision(precision) if precision else None
-    with open_judge(bundle, backend, wanted, threads) as judge, progress_bar("judging") as progress:
+    if parity:
+        if data or plot:
+            raise UsageError("--parity judges the bundle's own photos; leave DATA and --plot out")
+        return _check_parity(bundle, backend, wanted, threads, as_json)
+    if data is None:
+        raise UsageError("DATA is missing; name labelled photos, or judge the bundle's own with --parity")
+    with (
+        open_judge(bundle, backend, wanted, threads, allow_failed_parity=allow_failed_parity) as judge,
+        progress_bar("judging") as progress,
+    ):
         result = evaluate(judge, data, cache_folder(), progress)
     for one in result.unreadable[:UNREADABLE_NAMED]:
         note(f"left out {one.path}: {one.reason}")
@@ -40,6 +84,19 @@ def command(
     if plot:  # last: the figures are out, whatever becomes of the picture
         labels = tuple(result.scores.per_class)
         save_png(plot, confusion_matrix(result.scores.confusion, labels, normalized=False))
+    return OK
+
+
+def _check_parity(folder: Path, backend: str, precision: Precision | None, threads: int, as_json: bool) -> int:
+    """Say this device's own verdict, and return the exit code."""
+    bundle = load(folder)
+    with progress_bar("judging") as progress:
+        checked = check_parity(bundle, backend, precision, threads, progress)
+    if as_json:
+        say_json(parity_json(checked))
+    else:
+        say_parity(checked)
+    return NO if checked.verdict is Verdict.FAIL else OK
 
 
 def _as_json(result: Evaluation) -> dict[str, object]:

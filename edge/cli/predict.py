@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from edge.backends import BACKENDS
-from edge.cli.app import NO, OK, note, progress_bar, run, say, say_json, shared_options
+from edge.cli.app import NO, OK, failed_parity_option, note, progress_bar, run, say, say_json, shared_options
 from edge.decision import Choice, Decision, decide
 from edge.draw import Tile, grid, save_png
 from edge.evaluate import Answer, Judge, open_judge
@@ -41,6 +41,7 @@ class Prediction:
 @click.option("--grid", "grid_file", type=click.Path(path_type=Path), help="Draw the images with their answers.")
 @click.option("--precision", type=click.Choice([kind.value for kind in Precision]), help="[default: recommended]")
 @click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
+@failed_parity_option
 @shared_options
 def command(
     bundle: Path,
@@ -49,6 +50,7 @@ def command(
     grid_file: Path | None,
     precision: str | None,
     backend: str,
+    allow_failed_parity: bool,
     as_json: bool,
 ) -> int:
     """Label images, and folders of images, that have no label. Exits 1 where one can't be read."""
@@ -57,7 +59,7 @@ def command(
     images = list_images(paths)
     wanted = Precision(precision) if precision else None
     unreadable: list[dict[str, str]] = []
-    with open_judge(bundle, backend, wanted) as judge:
+    with open_judge(bundle, backend, wanted, allow_failed_parity=allow_failed_parity) as judge:
         rows = list(_predict(judge, images, unreadable))
     if as_json:
         say_json({"images": len(rows), "unreadable": unreadable, "predictions": [_as_json(row) for row in rows]})

@@ -18,7 +18,7 @@ import click
 import cv2
 
 from edge.backends import BACKENDS
-from edge.cli.app import Interrupted, note, run, say_json, shared_options
+from edge.cli.app import Interrupted, failed_parity_option, note, run, say_json, shared_options
 from edge.daemon import RunSettings, started
 from edge.errors import SourceError, UsageError
 from edge.manifest import Precision
@@ -44,6 +44,7 @@ Examples:
 @click.option("--bin", "bin_id", metavar="ID", help="Name of this bin in events. Default: the host's name.")
 @click.option("--max-frames", type=click.IntRange(min=1), help="End after so many frames.")
 @click.option("--show", is_flag=True, help="Show picture and answer in a window; q closes.")
+@failed_parity_option
 @shared_options
 def command(precision: str | None, events: str | None, bin_id: str | None, as_json: bool, **options: Any) -> None:
     """Watch SOURCE with BUNDLE and say what is thrown in: one event for each deposit.

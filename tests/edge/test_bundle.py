@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from edge import bundle as bundles
-from edge.bundle import Bundle, load, write
+from edge.bundle import PARITY_PAGE, PARITY_PHOTOS, Bundle, load, write
 from edge.errors import BundleError
 from edge.manifest import MANIFEST, NO_VERSION, OutputSpec, Precision, digest
 from tests.tiny import make_bundle
@@ -155,6 +156,61 @@ class TestLoad:
     def test_more_files_than_named_do_no_harm(self, made: Bundle, folder: Path) -> None:
         (folder / "engine.plan").write_bytes(b"a cache of this device")
         assert load(folder).contents == made.contents
+
+
+class TestLeftOnDisk:
+    """The photos and the page of parity, which a bin never opens."""
+
+    PHOTOS = b"photos" * 1000
+
+    @pytest.fixture
+    def judged(self, made: Bundle, tmp_path: Path) -> Bundle:
+        return write(
+            tmp_path / "judged", made.manifest, {**made.contents, PARITY_PHOTOS: self.PHOTOS, PARITY_PAGE: b"<p>"}
+        )
+
+    def test_is_read_when_it_is_asked_for(self, judged: Bundle, tmp_path: Path) -> None:
+        assert (judged.read(PARITY_PHOTOS), judged.read(PARITY_PAGE)) == (self.PHOTOS, b"<p>")
+        assert write(tmp_path / "again", judged.manifest, judged.contents).contents == judged.contents
+
+    def test_takes_no_memory(self, made: Bundle, tmp_path: Path) -> None:
+        contents = {**made.contents, PARITY_PHOTOS: bytes(20_000_000)}
+        folder = write(tmp_path / "large", made.manifest, contents).folder
+        del contents
+        tracemalloc.start()
+        try:
+            bundle = load(folder)
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < 1_000_000
+        assert len(bundle.read(PARITY_PHOTOS)) == 20_000_000
+
+    @pytest.mark.parametrize("file", [PARITY_PHOTOS, PARITY_PAGE])
+    def test_is_verified_when_the_bundle_is_loaded(self, judged: Bundle, file: str) -> None:
+        path = judged.folder / file
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        with pytest.raises(BundleError, match=f"{file} was altered"):
+            load(judged.folder)
+
+    def test_is_verified_anew_when_it_is_read(self, judged: Bundle, tmp_path: Path) -> None:
+        path = judged.folder / PARITY_PHOTOS
+        path.write_bytes(self.PHOTOS[:-1] + b"x")
+        with pytest.raises(BundleError, match=rf"{judged.folder}: parity.npz was altered"):
+            judged.read(PARITY_PHOTOS)
+        path.write_bytes(self.PHOTOS + b"x")
+        with pytest.raises(BundleError, match=r"parity.npz has 6001 bytes, expected 6000"):
+            judged.read(PARITY_PHOTOS)
+        path.unlink()
+        with pytest.raises(BundleError, match=r"parity.npz is missing"):
+            judged.read(PARITY_PHOTOS)
+        (tmp_path / "elsewhere").write_bytes(self.PHOTOS)
+        path.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(BundleError, match=r"parity.npz is a link"):
+            judged.read(PARITY_PHOTOS)
+        path.unlink()
+        path.write_bytes(self.PHOTOS)
+        assert judged.read(PARITY_PHOTOS) == self.PHOTOS
 
 
 class TestArtifact:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
-from edge.bundle import Bundle
-from edge.manifest import Precision
+from edge.bundle import PARITY_PHOTOS, Bundle, load, write
+from edge.manifest import Precision, Verdict
+from edge.parity_photos import ParityPhotos
+from edge.parity_photos import pack as pack_photos
 from edge.preprocess import decode
+from tests.conftest import TinyRun
 from tests.edge.test_evaluate import all_photos, digests, put, with_split
 from tests.made import BIN, command, one_line_error, pack
-from tests.tiny import make_bundle, png, solid
+from tests.tiny import infer, make_bundle, make_graph, png, solid, with_verdict
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +145,123 @@ class TestAnswers:
         assert (tmp_path / "matrix.png").read_bytes().startswith(b"\x89PNG")
 
 
+def with_parity_photos(bundle: Bundle, folder: Path, images: int, wrong: int = 0, tolerance: float = 0.03) -> Path:
+    """Write the bundle anew with photos of which the first `wrong` show what the graph takes for another label.
+
+    PyTorch's answers are those to photos of the right colour, and the artifacts are held to `tolerance`.
+    """
+    labels = bundle.manifest.labels
+    truth = np.arange(images) % len(labels)
+    right = [solid(labels[index]) for index in truth]
+    shown = [solid(labels[(index + 1) % len(labels)]) for index in truth[:wrong]] + right[wrong:]
+    reference = infer(bundle.read("model.fp32.onnx"), np.stack(right))
+    artifacts = tuple(
+        replace(one, parity=replace(one.parity, tolerance=tolerance)) for one in bundle.manifest.artifacts
+    )
+    photos = pack_photos(ParityPhotos(shown, truth, reference))
+    manifest = replace(bundle.manifest, artifacts=artifacts)
+    return write(folder, manifest, {**bundle.contents, PARITY_PHOTOS: photos}).folder
+
+
+class TestParity:
+    def test_what_the_export_found_is_found_again_on_the_same_device(self, tiny_run: TinyRun) -> None:
+        for artifact in load(tiny_run.bundle).manifest.artifacts:
+            precision = artifact.precision.value
+            result = as_json(edge_eval(tiny_run.bundle, "--parity", "--precision", precision, "--json"))
+            expected = json.loads(msgspec.json.encode(artifact.parity))
+            assert {key: result[key] for key in expected} == expected
+            assert (result["verdict"], result["reason"]) == ("PASS", artifact.reason)
+            assert (result["file"], result["precision"]) == (artifact.file, precision)
+            assert (result["backend"], result["provider"]) == ("onnxruntime", "CPUExecutionProvider")
+            assert set(result["versions"]) == {"onnxruntime"}
+
+    def test_table(self, made: Bundle, tmp_path: Path) -> None:
+        done = edge_eval(with_parity_photos(made, tmp_path / "bundle", 300, wrong=2), "--parity")
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        figures = {line[:24].strip(): line[24:] for line in lines[: lines.index("")]}
+        assert figures["photos"] == "300"
+        assert figures["agreement with PyTorch"] == "99.33%"
+        assert figures["accuracy"] == "99.33%, PyTorch 100.00%"
+        assert figures["difference"].startswith("-0.67 points, 95 % interval -2.40 to +")
+        assert figures["lower bound"].endswith("points at 95 %; must be above -3.00")
+        assert figures["McNemar"] == "p 0.500: 2 lost, 0 gained"
+        assert figures["probabilities"].startswith("differ by 1.0e+00 at most")
+        assert " against PyTorch" in figures["calibration error"]
+        classes = [line.split() for line in lines[lines.index("") + 1 :]]
+        assert classes[0][:5] == ["class", "photos", "flips", "lost", "gained"]
+        assert [row[:5] for row in classes[1:4]] == [
+            ["blue", "100", "1", "1", "0"],
+            ["green", "100", "1", "1", "0"],
+            ["red", "100", "0", "0", "0"],
+        ]
+        assert lines[-2].startswith(
+            "model.fp32.onnx (fp32), backend onnxruntime: CPUExecutionProvider, onnxruntime "
+        )
+        assert re.fullmatch(r"PASS: at most \d\.\d\d points of accuracy are lost, with 95 % confidence", lines[-1])
+        assert done.stderr == ""
+
+    def test_a_loss_fails_with_exit_1(self, made: Bundle, tmp_path: Path) -> None:
+        bundle = with_parity_photos(made, tmp_path / "bundle", 300, wrong=12)
+        done = edge_eval(bundle, "--parity")
+        assert done.returncode == 1
+        assert done.stdout.splitlines()[-1] == "FAIL: 4.00 points of accuracy are lost, allowed 3.00"
+        result = edge_eval(bundle, "--parity", "--json")
+        assert (result.returncode, json.loads(result.stdout)["verdict"]) == (1, "FAIL")
+
+    def test_the_tolerance_is_the_one_that_the_export_was_held_to(self, made: Bundle, tmp_path: Path) -> None:
+        bundle = with_parity_photos(made, tmp_path / "bundle", 300, wrong=12, tolerance=0.08)
+        result = as_json(edge_eval(bundle, "--parity", "--json"))
+        assert (result["tolerance"], result["verdict"]) == (0.08, "PASS")
+
+    def test_so_few_photos_that_nothing_is_shown_is_said_and_no_failure(
+        self, made: Bundle, tmp_path: Path
+    ) -> None:
+        done = edge_eval(with_parity_photos(made, tmp_path / "bundle", 60, wrong=1), "--parity")
+        assert done.returncode == 0
+        assert done.stdout.splitlines()[-1].startswith(
+            "INCONCLUSIVE: 60 photos can't show that less than 3.00 points"
+        )
+
+    def test_what_failed_at_export_is_judged_without_a_flag(self, made: Bundle, tmp_path: Path) -> None:
+        failed = load(with_verdict(made, tmp_path / "failed", Verdict.FAIL, "3 points are lost"))
+        bundle = with_parity_photos(failed, tmp_path / "bundle", 300)
+        assert as_json(edge_eval(bundle, "--parity", "--json"))["verdict"] == "PASS"
+
+    def test_a_graph_that_answers_otherwise_than_its_record_is_not_judged(
+        self, made: Bundle, tmp_path: Path
+    ) -> None:
+        photos = load(with_parity_photos(made, tmp_path / "photos", 30))
+        other = make_graph(("red", "green", "blue"), 32)
+        spoiled = write(tmp_path / "bundle", photos.manifest, {**photos.contents, "model.fp32.onnx": other}).folder
+        one_line_error(edge_eval(spoiled, "--parity"), "edge-eval", "self-test failed")
+        assert edge_eval(spoiled, "--parity", "--precision", "int8").returncode == 0
+
+    def test_arguments_that_can_not_go_with_it(self, made: Bundle, data: Path, tmp_path: Path) -> None:
+        one_line_error(edge_eval(made.folder, data, "--parity"), "edge-eval", "leave DATA and --plot out")
+        one_line_error(
+            edge_eval(made.folder, "--parity", "--plot", "a.png"), "edge-eval", "leave DATA and --plot out"
+        )
+        one_line_error(edge_eval(made.folder, "--parity"), "edge-eval", "has no parity.npz; export the run again")
+
+
+class TestVerdict:
+    def test_what_failed_is_refused_unless_it_is_allowed(self, made: Bundle, data: Path, tmp_path: Path) -> None:
+        bundle = with_verdict(made, tmp_path / "bundle", Verdict.FAIL, "3 points are lost")
+        done = edge_eval(bundle, data)
+        one_line_error(done, "edge-eval", "model.fp32.onnx", "FAIL (3 points are lost)", "--allow-failed-parity")
+        done = edge_eval(bundle, data, "--allow-failed-parity", "--json")
+        assert as_json(done)["images"] == 8
+        assert done.stderr == "edge-eval: model.fp32.onnx: parity with PyTorch is FAIL (3 points are lost)\n"
+
+    def test_what_was_not_shown_is_warned_of(self, made: Bundle, data: Path, tmp_path: Path) -> None:
+        bundle = with_verdict(made, tmp_path / "bundle", Verdict.INCONCLUSIVE, "18 photos can't show it")
+        done = edge_eval(bundle, data, "--json")
+        assert as_json(done)["images"] == 8
+        assert "model.fp32.onnx: parity with PyTorch is INCONCLUSIVE (18 photos can't show it)" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
 class TestErrors:
     def test_all_photos_trained(self, made: Bundle, data: Path, tmp_path: Path) -> None:
         bundle = with_split(made, tmp_path / "bundle", digests(train=all_photos(data)))
@@ -169,7 +293,7 @@ class TestErrors:
 
     def test_missing_argument(self, made: Bundle) -> None:
         done = edge_eval(made.folder)
-        one_line_error(done, "edge-eval", "DATA")
+        one_line_error(done, "edge-eval", "DATA is missing", "--parity")
         assert len(done.stderr.splitlines()) == 1
 
     def test_plot_that_can_not_be_written(self, made: Bundle, data: Path, tmp_path: Path) -> None:
@@ -187,7 +311,8 @@ class TestAsACommand:
     def test_help_has_an_example(self) -> None:
         done = edge_eval("--help")
         assert done.returncode == 0
-        assert "Example: edge-eval " in done.stdout
+        assert "Examples:" in done.stdout
+        assert "edge-eval runs/photos-mobilenet_v2/bundle --parity" in done.stdout
         assert done.stderr == ""
 
     def test_version(self) -> None:

@@ -15,11 +15,12 @@ import pytest
 
 from edge.bundle import Bundle
 from edge.draw import GREEN, RED
+from edge.manifest import Verdict
 from edge.preprocess import Pixels, decode
 from tests.edge.test_eval_command import users_folder
 from tests.edge.test_evaluate import put
 from tests.made import BIN, command, one_line_error
-from tests.tiny import COLOURS, make_bundle, png, solid
+from tests.tiny import COLOURS, make_bundle, png, solid, with_verdict
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,16 @@ def test_the_runtime_leaves_no_trace_of_its_telemetry(made: Bundle, photos: Path
     )
     assert done.returncode == 0, done.stderr
     assert list(home.rglob("*")) == []
+
+
+def test_what_failed_parity_is_refused_unless_it_is_allowed(made: Bundle, photos: Path, tmp_path: Path) -> None:
+    bundle = with_verdict(made, tmp_path / "bundle", Verdict.FAIL, "3 points are lost")
+    one_line_error(
+        edge_predict(bundle, photos), "edge-predict", "FAIL (3 points are lost)", "--allow-failed-parity"
+    )
+    done = edge_predict(bundle, photos, "--allow-failed-parity", "--json")
+    assert (done.returncode, json.loads(done.stdout)["images"]) == (0, 3)
+    assert done.stderr.count("FAIL") == 1
 
 
 class TestAnswers:

@@ -19,8 +19,9 @@ import pytest
 from edge import golden
 from edge.backends import Answers
 from edge.bundle import load, write
+from edge.manifest import Verdict
 from tests.edge.test_sources import write_video
-from tests.tiny import make_bundle, png, solid
+from tests.tiny import make_bundle, png, solid, with_verdict
 
 COMMAND = Path(sys.executable).parent / "edge-run"
 LONG = "demo://?deposits=100000&width=64&height=48"
@@ -223,7 +224,29 @@ def test_a_device_that_does_not_answer_as_the_export_did(bundle: Path, tmp_path:
     wrong = golden.Expected(Answers(np.full((3, 3), 1 / 3, dtype=np.float32)), tolerance=1e-3)
     record = golden.pack(images, good.manifest.input, {"model.fp32.onnx": wrong})
     write(tmp_path / "bundle", good.manifest, {**good.contents, golden.GOLDEN: record})
-    check_error(edge_run(tmp_path / "bundle", "demo://"), "self-test failed in the engine")
+    check_error(edge_run(tmp_path / "bundle", "demo://"), "self-test failed in engine")
+
+
+def test_what_failed_parity_is_refused_unless_it_is_allowed(bundle: Path, tmp_path: Path) -> None:
+    failed = with_verdict(load(bundle), tmp_path / "bundle", Verdict.FAIL, "3 points are lost")
+    done = edge_run(failed, "demo://?deposits=1")
+    check_error(
+        done, "model.fp32.onnx", "parity with PyTorch is FAIL (3 points are lost)", "--allow-failed-parity"
+    )
+    assert len(done.stderr.splitlines()) == 1
+    done = edge_run(failed, "demo://?deposits=1", "--allow-failed-parity")
+    assert (done.returncode, len(lines(done.stdout))) == (0, 1)
+    assert "edge-run: model.fp32.onnx: parity with PyTorch is FAIL (3 points are lost)" in done.stderr.splitlines()
+
+
+def test_what_parity_could_not_show_runs_with_one_line_of_warning(bundle: Path, tmp_path: Path) -> None:
+    reason = "18 photos can't show it; 268 like them would"
+    unknown = with_verdict(load(bundle), tmp_path / "bundle", Verdict.INCONCLUSIVE, reason)
+    done = edge_run(unknown, "demo://?deposits=1")
+    assert (done.returncode, len(lines(done.stdout))) == (0, 1)
+    assert done.stderr.count("INCONCLUSIVE") == 1
+    assert done.stderr.startswith(f"edge-run: model.fp32.onnx: parity with PyTorch is INCONCLUSIVE ({reason})\n")
+    assert "INCONCLUSIVE" not in edge_run(bundle, "demo://?deposits=1").stderr
 
 
 def test_help_has_an_example_and_needs_no_engine() -> None:

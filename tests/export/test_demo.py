@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge.bundle import load
+from edge.manifest import Verdict
 from edge.scores import ClassScores, Scores
 from edge.summary import Summary
 from export.demo import Demonstrated
@@ -30,7 +31,7 @@ def test_the_whole_way_runs_without_data_camera_or_network(tmp_path: Path) -> No
 def _shown(truth: str, decisions: str, accuracy: float = 1.0) -> Demonstrated:
     unseen = Scores(10, accuracy, 1.0, {"a": ClassScores(1.0, 1.0, 1.0, 10)}, ((10,),), 0.0, 0.0)
     summary = Summary(1, 1.0, 1.0, 1, 0, {})
-    return Demonstrated(Path(), Path(), True, unseen, tuple(truth), tuple(decisions), summary)
+    return Demonstrated(Path(), Path(), Verdict.PASS, unseen, tuple(truth), tuple(decisions), summary)
 
 
 @pytest.mark.parametrize(

@@ -13,16 +13,19 @@ import onnx
 import pytest
 import torch
 
+from edge import parity_photos
 from edge.backends import open_backend
 from edge.bundle import Bundle, load
 from edge.errors import DataError, ExportError
 from edge.images import Role
 from edge.manifest import Artifact, Precision, Verdict
 from edge.preprocess import preprocess
-from export import run as exporting
+from export import graphs, proof
+from export.cli import command as export_command
 from export.run import export
 from tests.conftest import TinyRun
 from tests.made import BIN, command, one_line_error, pack
+from tests.pages import Elements, assert_asks_nothing_of_others
 from train import checkpoint
 from train.dataset.split import read_split
 from train.strangers import fit_strangers
@@ -32,7 +35,8 @@ def test_the_bundle_holds_all_that_is_promised(tiny_run: TinyRun) -> None:
     bundle = load(tiny_run.bundle)
     manifest = bundle.manifest
     assert set(bundle.contents) == {
-        *("model.fp32.onnx", "model.fp16.onnx", "golden.npz", "labels.txt", "parity.json", "split.npz")
+        *("model.fp32.onnx", "model.fp16.onnx", "golden.npz", "labels.txt"),
+        *("parity.html", "parity.json", "parity.npz", "split.npz"),
     }
     assert manifest.labels == ("bars", "disc", "ring")
     assert (manifest.input.height, manifest.input.resize_short) == (32, 0)
@@ -57,6 +61,33 @@ def test_the_golden_images_are_photos_as_they_came_from_the_disk(tiny_run: TinyR
         assert 4 <= count <= 8
         assert golden["tensors"].shape[1:] == (32, 32, 3)
         assert all(golden[f"image_{number}"].tobytes() in photos for number in range(count))
+
+
+def test_the_parity_photos_are_the_test_photos_as_the_graph_sees_them(tiny_run: TinyRun) -> None:
+    bundle = load(tiny_run.bundle)
+    photos = parity_photos.read(bundle)
+    entries = read_split(tiny_run.run / "split.json").roles[Role.TEST]
+    assert [bundle.manifest.labels[index] for index in photos.truth] == [one.label for one in entries]
+    assert photos.reference.probabilities.shape == (18, 3)
+    for tensor, one in zip(photos.tensors, entries, strict=True):
+        data = (tiny_run.data / one.file).read_bytes()
+        np.testing.assert_array_equal(tensor, preprocess(data, bundle.manifest.input))
+    trained = json.loads((tiny_run.run / "metrics.json").read_text())
+    assert np.mean(photos.reference.probabilities.argmax(axis=1) == photos.truth) == trained["accuracy"]
+
+
+def test_of_many_test_photos_some_of_each_class_travel(
+    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof, "MOST", 9)
+    bundle = export(tiny_run.run, tmp_path / "bundle", (), tiny_run.cache).bundle
+    photos = parity_photos.read(bundle)
+    assert len(photos.tensors) == 9
+    assert set(np.bincount(photos.truth)) == {3}
+    assert bundle.manifest.artifacts[0].parity.images == 18
+    with open_backend(bundle, "onnxruntime") as backend:
+        got = np.concatenate([backend.infer(tensor[None]).probabilities for tensor in photos.tensors])
+    np.testing.assert_allclose(got, photos.reference.probabilities, atol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -133,11 +164,9 @@ def test_the_error_asked_for_may_be_another_than_the_runs(tiny_run: TinyRun, tmp
         one_line_error(command("edge-export", tiny_run.run, "--max-error", wrong), "edge-export", "--max-error")
 
 
-def _export_spoiled(
-    tiny_run: TinyRun, folder: Path, monkeypatch: pytest.MonkeyPatch, factor: float
-) -> dict[Precision, Artifact]:
-    """Export with a planted fault, the head's weights multiplied in the fp16 graph; return what the disk holds."""
-    honest = exporting.to_fp16
+def _spoil(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
+    """Plant a fault: the head's weights multiplied in the fp16 graph."""
+    honest = graphs.to_fp16
 
     def spoiled(model: onnx.ModelProto) -> onnx.ModelProto:
         half = honest(model)
@@ -146,7 +175,14 @@ def _export_spoiled(
         weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
         return half
 
-    monkeypatch.setattr(exporting, "to_fp16", spoiled)
+    monkeypatch.setattr(graphs, "to_fp16", spoiled)
+
+
+def _export_spoiled(
+    tiny_run: TinyRun, folder: Path, monkeypatch: pytest.MonkeyPatch, factor: float
+) -> dict[Precision, Artifact]:
+    """Export with that fault, and return what the disk holds."""
+    _spoil(monkeypatch, factor)
     assert not export(tiny_run.run, folder, (Precision.FP16,), tiny_run.cache).passed
     return {one.precision: one for one in load(folder).manifest.artifacts}
 
@@ -157,6 +193,44 @@ def test_a_graph_that_answers_otherwise_fails_and_is_marked(
     artifacts = _export_spoiled(tiny_run, tmp_path / "bundle", monkeypatch, -1.0)
     verdicts = {precision: one.verdict for precision, one in artifacts.items()}
     assert verdicts == {Precision.FP32: Verdict.PASS, Precision.FP16: Verdict.FAIL}
+    html = (tmp_path / "bundle" / "parity.html").read_text(encoding="utf-8")
+    assert_asks_nothing_of_others(html)
+    flips = sum(one.flips for one in artifacts[Precision.FP16].parity.per_class.values())
+    assert len(Elements(html).all("img")) == flips > 0
+    assert "No answer differs: all 18 photos" in Elements(html).text, "of fp32"
+    assert artifacts[Precision.FP16].reason == "bars, disc, ring: certainly worse by more than 5 points"
+    assert not any(one.failure_allowed for one in artifacts.values())
+    fp16 = (tmp_path / "bundle", "--precision", "fp16")
+    own = command("edge-eval", *fp16, "--parity", "--json")
+    assert (own.returncode, json.loads(own.stdout)["verdict"]) == (1, "FAIL")
+    one_line_error(command("edge-eval", *fp16, tiny_run.data), "edge-eval", "FAIL", "--allow-failed-parity")
+    assert command("edge-eval", *fp16, tiny_run.data, "--allow-failed-parity").returncode == 0
+
+
+def test_a_failure_that_is_allowed_exits_0_and_is_marked(
+    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _spoil(monkeypatch, -1.0)
+    arguments = [str(tiny_run.run), "-o", str(tmp_path / "bundle"), "--fp16"]
+    assert export_command.main([*arguments, "--allow-failed-parity"], standalone_mode=False) == 0
+    marked = {one.precision: one.failure_allowed for one in load(tmp_path / "bundle").manifest.artifacts}
+    assert marked == {Precision.FP32: False, Precision.FP16: True}
+    out = capsys.readouterr().out
+    assert out.splitlines()[2].endswith(" FAIL (allowed)")
+    shutil.rmtree(tmp_path / "bundle")
+    assert export_command.main(arguments, standalone_mode=False) == 1
+    assert capsys.readouterr().out.splitlines()[2].endswith(" FAIL")
+
+
+def test_another_tolerance_is_kept_for_all_but_fp32(tiny_run: TinyRun, tmp_path: Path) -> None:
+    arguments = (tiny_run.run, "--fp16", "-o", tmp_path / "bundle")
+    done = command("edge-export", *arguments, "--tolerance", "2.5", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [row["tolerance"] for row in json.loads(done.stdout)["parity"]] == [0.01, 0.025]
+    own = command("edge-eval", tmp_path / "bundle", "--parity", "--precision", "fp16", "--json")
+    assert json.loads(own.stdout)["tolerance"] == 0.025
+    for wrong in ("0", "101", "2 %"):
+        one_line_error(command("edge-export", *arguments, "--tolerance", wrong), "edge-export", "--tolerance")
 
 
 def test_an_artifact_that_answers_no_numbers_is_written_and_marked(
@@ -172,6 +246,7 @@ def test_the_command_prints_a_table_and_takes_the_newest_run(tiny_run: TinyRun, 
     done = command("edge-export", "--fp16", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("PASS") == 2
+    assert done.stdout.count("no answer differs, and no probability by more than") == 2
     assert "100.00%" in done.stdout
     assert done.stdout.count("among these at most") == 2
     assert "so few photos can't support the 2.00% asked for" in done.stdout
@@ -188,7 +263,7 @@ def test_json_holds_what_the_contract_names(tiny_run: TinyRun, tmp_path: Path) -
     assert set(result["artifacts"][0]) >= {"precision", "runtimes", "file", "bytes"}
     assert set(result["parity"][0]) >= {
         *("file", "precision", "backend", "images", "agreement", "accuracy", "reference_accuracy"),
-        *("max_difference", "verdict"),
+        *("max_difference", "verdict", "lower_bound", "interval", "mcnemar", "per_class", "tolerance", "reason"),
     }
     assert [row["precision"] for row in result["parity"]] == ["fp32"]
 
@@ -259,9 +334,25 @@ def test_labels_that_do_not_match_the_head_are_refused(tiny_run: TinyRun, tmp_pa
         export(tmp_path / "run", None, (), tmp_path)
 
 
-@pytest.mark.parametrize("option", ["--int8", "--tensorrt"])
-def test_what_a_later_release_brings_is_an_unknown_option(option: str, tmp_path: Path) -> None:
-    one_line_error(command("edge-export", option, cwd=tmp_path), "edge-export", option)
+def test_a_place_that_cannot_be_written_is_told_before_the_work(tiny_run: TinyRun, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    done = command("edge-export", tiny_run.run, "-o", tmp_path / "file" / "bundle", cwd=tmp_path)
+    one_line_error(done, "edge-export", "can't be written", "-o")
+
+
+def test_a_photo_in_two_roles_is_an_error(tiny_run: TinyRun, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run.run, tmp_path / "run", ignore=shutil.ignore_patterns("bundle"))
+    path = tmp_path / "run" / "split.json"
+    split = json.loads(path.read_text())
+    judge = split["roles"]["test"][0]
+    split["roles"]["train"].append({**judge, "file": "bars/copy.jpg"})
+    path.write_text(json.dumps(split))
+    done = command("edge-export", tmp_path / "run", "--int8", cwd=tmp_path)
+    one_line_error(done, "edge-export", judge["file"], "bars/copy.jpg", "in two roles")
+
+
+def test_what_a_later_release_brings_is_an_unknown_option(tmp_path: Path) -> None:
+    one_line_error(command("edge-export", "--tensorrt", cwd=tmp_path), "edge-export", "--tensorrt")
 
 
 def test_no_run_is_one_sentence(tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ def tell_doubling(curve: LearningCurve, labels: Sequence[str]) -> str:
     return text + (_extremes(curve, labels) if sure else ", which may be nothing")
 
 
-def points(share: float) -> str:
-    """Write a difference of shares in percentage points, with its sign."""
-    text = f"{100 * share:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\N{MINUS SIGN}")
+def points(share: float, digits: int = 1) -> str:
+    """Write a difference of shares in percentage points, with its sign and this many digits after the point."""
+    text = f"{100 * share:+.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}") if float(text) else text[1:]
 
 
 def _extremes(curve: LearningCurve, labels: Sequence[str]) -> str:

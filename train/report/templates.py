@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 TIED = "\N{NO-BREAK SPACE}"
 
 
-def environment() -> Environment:
-    """Return the templates of this package. Texts are escaped; a name that is missing is an error."""
+def environment(*others: str) -> Environment:
+    """Return the templates of this package, and before them those that lie in `others`, such as export.report.
+
+    Texts are escaped; a name that is missing is an error.
+    """
     found = Environment(
-        loader=PackageLoader("train.report", "."),
+        loader=ChoiceLoader([PackageLoader(package, ".") for package in (*others, "train.report")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

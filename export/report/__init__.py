@@ -1,0 +1,1 @@
+"""The page of a bundle: how its graphs answer against PyTorch."""
