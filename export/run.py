@@ -25,8 +25,8 @@ from export.limits import measure
 from export.papers import make_manifest, make_page, make_papers
 from export.photos import Photos, open_photos
 from train import checkpoint
-from train.checkpoint import About
-from train.dataset.split import SPLIT_FILE, read_split
+from train.checkpoint import About, Loaded
+from train.dataset.split import SPLIT_FILE, Split, read_split
 
 BUNDLE = "bundle"
 """Name of the bundle in its run."""
@@ -76,18 +76,9 @@ def export(
     A bundle that fails parity is written too, and says so; `allow_failed`: also, that it was meant to be. `phase`
     opens the progress of each long piece of work. Raises BinsightError.
     """
-    target = output or run / BUNDLE
-    if is_taken(target):
-        raise ExportError(f"{target} exists; name another folder with -o, or remove it")
-    try:
-        check_place(target)
-    except OSError as error:
-        raise ExportError(f"{target} can't be written ({error.strerror}); name another folder with -o") from error
-    loaded = checkpoint.load(run / checkpoint.BEST)
-    about = loaded.about if max_error is None else replace(loaded.about, max_error=max_error)
-    split = read_split(run / SPLIT_FILE)
-    if split.labels != about.labels:
-        raise ExportError(f"{run}: labels of the split {split.labels} are not the model's {about.labels}")
+    target = _target(output or run / BUNDLE)
+    loaded, split = _open_run(run, max_error)
+    about = loaded.about
 
     def of_role(role: Role) -> Photos:
         return open_photos(split, role, data, cache)
@@ -95,8 +86,8 @@ def export(
     photos = of_role(Role.TEST)
     made = make_graphs(loaded, precisions, of_role, tolerance, phase)
     backends = [open_graph(one.graph, REFERENCE_BACKEND) for one in made]
-    engines = {backend.info.file: backend.infer for backend in backends}
     module = Answering(loaded.classifier, about.temperature, loaded.strangers).eval()
+    engines = {backend.info.file: backend.infer for backend in backends}
     with phase("judging on the test photos") as report:
         answerers = {**engines, REFERENCE: by_torch(module)}
         test = answer(photos, about.input, answerers, proof.places(photos), report)
@@ -109,18 +100,38 @@ def export(
         _artifact(one, backend, test, strange.get(one.graph.file), about, gate)
         for one, backend in zip(made, backends, strict=True)
     )
-    name = run.absolute().name
+    name, graphs = run.absolute().name, [one.graph for one in made]
     contents = {
-        **{one.graph.file: one.graph.model for one in made},
+        **{graph.file: graph.model for graph in graphs},
         bundles.PARITY_PHOTOS: proof.pack_photos(test, REFERENCE),
         golden.GOLDEN: make_golden(photos, test, REFERENCE, module, about, backends),
-        bundles.PARITY_PAGE: make_page(
-            name, about, [one.graph for one in made], artifacts, test, REFERENCE, photos
-        ),
+        bundles.PARITY_PAGE: make_page(name, about, graphs, artifacts, test, REFERENCE, photos),
         **make_papers(about, split, artifacts),
     }
     manifest = make_manifest(name, about, split, artifacts, dict(backends[0].info.versions))
     return Exported(_prove(bundles.write(target, manifest, contents)))
+
+
+def _target(folder: Path) -> Path:
+    """Return `folder`, if a bundle can be written there: a long export must not end for want of room."""
+    if is_taken(folder):
+        raise ExportError(f"{folder} exists; name another folder with -o, or remove it")
+    try:
+        check_place(folder)
+    except OSError as error:
+        raise ExportError(f"{folder} can't be written ({error.strerror}); name another folder with -o") from error
+    return folder
+
+
+def _open_run(run: Path, max_error: float | None) -> tuple[Loaded, Split]:
+    """Return the best weights, with what was asked of them, and the roles of the photos."""
+    loaded = checkpoint.load(run / checkpoint.BEST)
+    if max_error is not None:
+        loaded = replace(loaded, about=replace(loaded.about, max_error=max_error))
+    split = read_split(run / SPLIT_FILE)
+    if split.labels != loaded.about.labels:
+        raise ExportError(f"{run}: labels of the split {split.labels} are not the model's {loaded.about.labels}")
+    return loaded, split
 
 
 def _prove(written: Bundle) -> Bundle:
