@@ -1,7 +1,7 @@
 """The slower proofs, on TrashNet beside the project: trains, exports, judges, and keeps the figures.
 
-`python -m benchmarks.proof train`, then `export`; `demo`, `latency`, `throughput` and `models` need no data. Each
-rewrites its section of docs/measurements.md. Exits 1 where a target is missed.
+`python -m benchmarks.proof train`, then `export` and `engines`; `demo`, `latency`, `throughput` and `models` need
+no data. Each rewrites its section of docs/measurements.md. Exits 1 where a target is missed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.prove_data import prove_data
+from benchmarks.prove_engines import prove_engines
 from benchmarks.prove_export import prove_export
 from benchmarks.prove_folds import prove_folds
+from benchmarks.prove_gpu import prove_gpu
 from benchmarks.prove_models import prove_models
 from benchmarks.prove_strangers import prove_strangers
 from benchmarks.prove_throughput import prove_throughput
@@ -36,8 +38,10 @@ def main() -> None:
         "strangers": prove_strangers,
         "models": prove_models,
         "export": prove_export,
+        "engines": prove_engines,
         "demo": prove_demo,
         "latency": prove_latency,
+        "gpu": prove_gpu,
         "data": prove_data,
     }
     name, *numbers = sys.argv[1:] or [""]

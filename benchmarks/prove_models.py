@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from benchmarks.record import Row, keep
-from edge.backends import Graph, open_graph
+from edge.backends import Graph, Options, open_graph
 from edge.manifest import Precision
 from edge.preprocess import InputSpec, Resize
 from export.graph import to_onnx
@@ -71,7 +71,9 @@ def _training_speed(classifier: Classifier) -> float:
 
 def _latency(model: bytes) -> float:
     """Return the median milliseconds of one photo on one thread."""
-    with open_graph(Graph("model.fp32.onnx", Precision.FP32, model, SPEC.shape), "onnxruntime", 1) as backend:
+    with open_graph(
+        Graph("model.fp32.onnx", Precision.FP32, model, SPEC.shape), "onnxruntime", Options(threads=1)
+    ) as backend:
         photo = np.random.default_rng(0).integers(0, 256, (1, *SPEC.shape), dtype=np.uint8)
         seconds = []
         for _ in range(3 + RUNS):

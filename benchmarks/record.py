@@ -19,7 +19,16 @@ WEIGHTS = SHARED / "weights" / "mobilenet_v2_imagenet.pth"
 MEASUREMENTS = ROOT / "docs" / "measurements.md"
 WORK = ROOT / "runs" / "proof"
 
-LIBRARIES = ("torch", "onnxruntime", "onnxruntime-gpu", "lightning", "scikit-learn", "pillow", "opencv-python")
+LIBRARIES = (
+    "torch",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "lightning",
+    "scikit-learn",
+    "pillow",
+    "opencv-python",
+)
 
 Row = tuple[str, str, str]
 """Figure, what was measured, target."""

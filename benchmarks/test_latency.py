@@ -16,7 +16,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.conftest import SPEC, frame
 from edge.backends import Backend, open_backend
-from edge.backends.onnxruntime import INPUT, OUTPUT, session_options
+from edge.backends.base import INPUT, OUTPUT
+from edge.backends.onnxruntime import session_options
 from edge.bundle import Bundle
 from edge.event import Event, Reporter
 from edge.loop import Loop

@@ -21,6 +21,8 @@ from edge.manifest import (
     to_bytes,
 )
 
+ONNX_RUNTIME, TENSORRT, OPENVINO = "onnxruntime", "tensorrt", "openvino"
+"""Who takes graphs, as in an artifact's runtimes. The first takes one of every bundle."""
 PARITY_PHOTOS, PARITY_PAGE = "parity.npz", "parity.html"
 LEFT_ON_DISK = frozenset({PARITY_PHOTOS, PARITY_PAGE})
 """Tens of megabytes that a bin never opens: verified when the bundle is loaded, read and verified again when asked
@@ -73,7 +75,12 @@ class Bundle:
         except KeyError:
             raise BundleError(f"{self.folder}: the bundle has no {file}; export the run again") from None
 
-    def artifact(self, precision: Precision | None = None, runtime: str = "onnxruntime") -> Artifact:
+    def fits(self, precision: Precision | None, runtime: str) -> bool:
+        """Say whether there is a graph of `precision` (None: the recommended one) that `runtime` takes."""
+        wanted = precision or self.manifest.recommended
+        return any(one.precision is wanted and runtime in one.runtimes for one in self.manifest.artifacts)
+
+    def artifact(self, precision: Precision | None = None, runtime: str = ONNX_RUNTIME) -> Artifact:
         """Return the graph of `precision` (None: the recommended one) that `runtime` takes.
 
         Raises BundleError where there is none, with the precisions that there are.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,24 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from edge import bundle as bundles
-from edge.backends import Backend, open_backend
+from edge.backends import DEFAULT, Options
 from edge.event import Reporter
-from edge.golden import self_test
 from edge.loop import Loop
 from edge.manifest import Precision
-from edge.parity import check_verdict
-from edge.preprocess import InputSpec
+from edge.serving import Serving
 from edge.show import Window
 from edge.sinks import open_sink
 from edge.sources import open_source
-
-log = logging.getLogger(__name__)
-
-WARM_UP = 3
-"""Inferences before the first frame: an engine plans and allocates in its first ones."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +31,7 @@ class RunSettings:
     precision: Precision | None = None
     """None: the bundle's recommended one."""
     backend: str = "auto"
-    threads: int = 0
-    """Of one inference on the CPU; 0: the engine chooses."""
+    options: Options = DEFAULT
     events: tuple[str, ...] = ()
     """Sinks, as in edge.sinks.open_sink."""
     bin_id: str = "bin"
@@ -61,15 +51,15 @@ def started(settings: RunSettings, stop: threading.Event) -> Iterator[Loop]:
     cv2.setNumThreads(1)  # frames are small: OpenCV's threads would only fight with the engine's
     bundle = bundles.load(settings.bundle)
     with ExitStack() as stack:
-        backend = stack.enter_context(open_backend(bundle, settings.backend, settings.precision, settings.threads))
-        check_verdict(bundle.manifest.artifact_of(backend.info.file), settings.allow_failed_parity)
-        tested = self_test(bundle, backend)
-        log.debug("self-test: %d images, largest difference %.2g", tested.images, tested.max_difference)
-        _warm_up(backend, bundle.manifest.input)
+        serving = Serving(
+            bundle, settings.backend, settings.precision, settings.options, settings.allow_failed_parity
+        )
+        backend = stack.enter_context(serving.open())
+        maker = serving.maker(backend)
         sinks = [stack.enter_context(open_sink(target)) for target in settings.events]
         source = stack.enter_context(open_source(settings.source))
         window = stack.enter_context(Window(source.live, stop)) if settings.show else None
-        yield Loop(
+        loop = Loop(
             source=source,
             backend=backend,
             spec=bundle.manifest.input,
@@ -78,10 +68,7 @@ def started(settings: RunSettings, stop: threading.Event) -> Iterator[Loop]:
             stop=stop,
             max_frames=settings.max_frames,
             view=window,
+            successor=stack.enter_context(maker).poll if maker else None,
         )
-
-
-def _warm_up(backend: Backend, spec: InputSpec) -> None:
-    blank = np.zeros((1, *spec.shape), dtype=np.uint8)
-    for _ in range(WARM_UP):
-        backend.infer(blank)
+        stack.callback(loop.close)
+        yield loop

@@ -55,6 +55,10 @@ class BackendError(BinsightError):
     """An inference engine that is missing, can't load the model, or was not the one asked for."""
 
 
+class EngineError(BackendError):
+    """An engine that was built once and is not what this device needs: another one's, damaged, or miscomputing."""
+
+
 class SourceError(BinsightError):
     """A camera, video or folder that can't be opened or has stopped giving frames."""
 

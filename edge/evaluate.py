@@ -13,16 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from edge import bundle as bundles
-from edge.backends import Answers, Backend, BackendInfo, Probabilities, open_backend
+from edge.backends import DEFAULT, Answers, Backend, BackendInfo, Options, Probabilities
 from edge.backends.base import check_answers
 from edge.bundle import Bundle
 from edge.decision import Rule, decide_all, rule_of
 from edge.errors import BundleError, DataError, ImageError
-from edge.golden import self_test
 from edge.images import Role, list_photos
 from edge.manifest import Precision
-from edge.parity import check_verdict
 from edge.preprocess import decode, fit
+from edge.proven import open_proven
 from edge.scores import Scores, score
 
 DIGESTS = "split.npz"
@@ -101,7 +100,7 @@ def open_judge(
     folder: Path,
     backend: str = "auto",
     precision: Precision | None = None,
-    threads: int = 0,
+    options: Options = DEFAULT,
     *,
     allow_failed_parity: bool = False,
 ) -> Iterator[Judge]:
@@ -111,9 +110,7 @@ def open_judge(
     unless `allow_failed_parity`.
     """
     bundle = bundles.load(folder)
-    with open_backend(bundle, backend, precision, threads) as engine:
-        check_verdict(bundle.manifest.artifact_of(engine.info.file), allow_failed_parity)
-        self_test(bundle, engine)
+    with open_proven(bundle, backend, precision, options, allow_failed=allow_failed_parity) as engine:
         yield Judge(bundle, engine, rule_of(bundle.manifest, engine.info.file))
 
 

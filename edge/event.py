@@ -107,7 +107,12 @@ class Reporter:
     _rule: Rule = field(init=False)
 
     def __post_init__(self) -> None:
-        self._rule = rule_of(self.bundle.manifest, self.backend.file)
+        self.serve(self.backend)
+
+    def serve(self, backend: BackendInfo) -> None:
+        """From now on another engine answers: its artifact has thresholds of its own."""
+        self.backend = backend
+        self._rule = rule_of(self.bundle.manifest, backend.file)
 
     def report(self, outcome: Outcome, latency: Latency, frame_age_ms: float, file: str = "") -> Event:
         """Make the next event. `file` is the image's name, empty where the source is no folder."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,10 +17,15 @@ from edge.episodes import Episodes, Outcome, Seen, State
 from edge.errors import SourceError
 from edge.event import Event, Latency, Reporter
 from edge.motion import SceneWatch, thumbnail
-from edge.preprocess import InputSpec, fit
+from edge.preprocess import InputSpec, Pixels, fit
 from edge.sinks import Sink
 from edge.sources import Clock, Frame, Source
 from edge.summary import Summary, Timings
+
+log = logging.getLogger(__name__)
+
+BETWEEN = frozenset((State.EMPTY, State.DECIDED))
+"""States in which no deposit is being looked at."""
 
 
 class View(Protocol):
@@ -53,6 +59,8 @@ class Loop:
     max_frames: int | None = None
     """End after so many frames; None: when the source ends."""
     view: View | None = None
+    successor: Callable[[], Backend | None] | None = None
+    """Asked between deposits for an engine that takes over; the old one is closed."""
     watch: SceneWatch = field(default_factory=SceneWatch)
     episodes: Episodes = field(default_factory=Episodes)
     timings: Timings = field(default_factory=Timings)
@@ -62,6 +70,8 @@ class Loop:
     """Why answers were rejected, and how many were not."""
     _classified: Classified | None = field(default=None, init=False)
     _newest: Event | None = field(default=None, init=False)
+    _batch: Pixels | None = field(default=None, init=False)
+    """What the engine reads from: uint8 [1, height, width, 3]."""
 
     def run(self) -> Summary:
         """Run to the source's end, `max_frames` or `stop`.
@@ -83,6 +93,7 @@ class Loop:
         self._started = self.clock() if self._started is None else self._started
         if self._frames == self.max_frames:
             return False
+        self._take_over()
         frame = self.source.read()
         if frame is None:
             return False
@@ -92,6 +103,10 @@ class Loop:
         if self.view and not self.view.show(frame, self.episodes.state, self._newest):
             self.stop.set()
         return True
+
+    def close(self) -> None:
+        """Give back the memory of the engine that serves now, which need not be the first."""
+        self.backend.close()
 
     def summary(self) -> Summary:
         """Say what was measured so far."""
@@ -107,6 +122,17 @@ class Loop:
             rejected_stranger=self._reasons[Reason.STRANGER.value],
         )
 
+    def _take_over(self) -> None:
+        """Let a successor serve: not in the middle of a deposit, whose frames belong together."""
+        if self.successor is None or self.episodes.state not in BETWEEN:
+            return
+        new = self.successor()
+        if new is not None:
+            self.backend.close()
+            self.backend, self._batch = new, None
+            self.reporter.serve(new.info)
+            log.info("%s on %s takes over", new.info.file, new.info.provider)
+
     def _decide(self, frame: Frame, arrived: float) -> Outcome | None:
         if self.source.single:
             seen = self._classify(frame, arrived)
@@ -120,9 +146,11 @@ class Loop:
 
     def _classify(self, frame: Frame, arrived: float) -> Seen:
         begun = self.clock()
-        tensor = fit(frame.image, self.spec)
+        if self._batch is None:
+            self._batch = self.backend.allocate(1)
+        self._batch[0] = fit(frame.image, self.spec)
         fitted = self.clock()
-        answers = self.backend.infer(tensor[None])
+        answers = self.backend.infer(self._batch)
         answered = self.clock()
         check_answers(answers, self.backend.info)
         latency = Latency(

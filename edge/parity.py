@@ -10,7 +10,7 @@ import numpy.typing as npt
 from edge.backends.base import Answers, BackendInfo, Strangeness
 from edge.errors import BundleError
 from edge.intervals import Z_95
-from edge.manifest import Artifact, ClassParity, Parity, Precision, Verdict
+from edge.manifest import ClassParity, Parity, Precision, Verdict
 from edge.paired import mcnemar, photos_needed, tango_lower, tango_upper
 from edge.scores import Truth, calibration_error
 
@@ -111,15 +111,15 @@ def judge(parity: Parity, precision: Precision) -> tuple[Verdict, str]:
     )
 
 
-def check_verdict(artifact: Artifact, allow_failed: bool) -> None:
-    """Warn of an artifact that is not proven. Raises BundleError where it failed, unless `allow_failed`."""
-    what = f"{artifact.file}: parity with PyTorch is {artifact.verdict.value} ({artifact.reason})"
-    if artifact.verdict is Verdict.FAIL and not allow_failed:
+def check_verdict(where: str, verdict: Verdict, reason: str, allow_failed: bool) -> None:
+    """Warn of a graph that is not proven. Raises BundleError where it failed, unless `allow_failed`."""
+    what = f"{where}: parity with PyTorch is {verdict.value} ({reason})"
+    if verdict is Verdict.FAIL and not allow_failed:
         raise BundleError(
             f"{what}; take another --precision, export the run again, or run it all the same with "
             "--allow-failed-parity"
         )
-    if artifact.verdict is not Verdict.PASS:
+    if verdict is not Verdict.PASS:
         log.warning("%s", what)
 
 

@@ -12,7 +12,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
-from edge.backends.onnxruntime import INPUT, session_options
+from edge.backends.base import INPUT
+from edge.backends.onnxruntime import session_options
 from edge.preprocess import Pixels
 
 PHOTOS = 300

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from edge.backends import Options
 from edge.bundle import Bundle
 from edge.cli.app import NO, OK, cache_folder, progress_bar, run, say, say_json, shared_options
+from edge.cli.engine import tensorrt_options
 from edge.manifest import Artifact, Precision
 
 
@@ -17,6 +19,8 @@ from edge.manifest import Artifact, Precision
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Bundle folder.  [default: bundle in RUN]")
 @click.option("--fp16", is_flag=True, help="Make a half-precision graph too.")
 @click.option("--int8", is_flag=True, help="Make the int8 graphs too: one for CPUs, one for TensorRT.")
+@click.option("--tensorrt", is_flag=True, help="Build and prove the TensorRT engines on this machine's GPU too.")
+@tensorrt_options
 @click.option("--data", type=click.Path(path_type=Path), help="The run's photos, where they have moved.")
 @click.option(
     "--max-error",
@@ -36,6 +40,8 @@ def command(
     output: Path | None,
     fp16: bool,
     int8: bool,
+    tensorrt: bool,
+    options: Options,
     data: Path | None,
     max_error: float | None,
     tolerance: float | None,
@@ -47,6 +53,7 @@ def command(
     Exits 1 where it does not: the bundle is written all the same, and marked. A bin runs a graph that failed only
     with --allow-failed-parity, and warns of one of which so few photos could show neither.
     """
+    from export.engines import make_engines  # noqa: PLC0415
     from export.papers import parity_rows  # noqa: PLC0415
     from export.run import export  # noqa: PLC0415  torch is heavy: --help must not wait for it
     from train.runs import newest_run  # noqa: PLC0415
@@ -64,6 +71,7 @@ def command(
         phase=progress_bar,
     )
     bundle = exported.bundle
+    engines = make_engines(bundle, options, progress_bar) if tensorrt else ()
     if as_json:
         sizes = {entry.file: entry.bytes for entry in bundle.manifest.files}
         artifacts = [
@@ -83,11 +91,14 @@ def command(
                 "bundle": str(bundle.folder),
                 "artifacts": artifacts,
                 "parity": parity_rows(bundle.manifest.artifacts),
+                **({"engines": [asdict(one) for one in engines]} if tensorrt else {}),
             }
         )
     else:
         _print_table(bundle)
-    return OK if exported.passed else NO
+        for one in engines:
+            say(f"{one.file} on TensorRT: {one.verdict.value + ': ' if one.verdict else ''}{one.said}")
+    return OK if exported.passed and not any(one.failed for one in engines) else NO
 
 
 def _print_table(bundle: Bundle) -> None:

@@ -8,7 +8,7 @@ import onnx
 import onnx_ir
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from edge.backends.onnxruntime import OUTPUT
+from edge.backends.base import OUTPUT
 from edge.errors import ExportError
 from export.graph import check
 from export.layers import path_to_probabilities

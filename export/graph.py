@@ -8,7 +8,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from edge.backends.onnxruntime import INPUT, OUTPUT, STRANGENESS
+from edge.backends.base import INPUT, OUTPUT, STRANGENESS
 from edge.errors import ExportError
 from edge.preprocess import InputSpec
 from train.backbone import Classifier

@@ -10,6 +10,7 @@ import onnx
 
 from edge.backends import Graph, open_graph
 from edge.backends.base import join
+from edge.bundle import ONNX_RUNTIME, OPENVINO, TENSORRT
 from edge.errors import ExportError
 from edge.images import Role
 from edge.manifest import Precision, Remedy
@@ -23,8 +24,6 @@ from export.int8 import Quantizer, Validation
 from export.photos import Photos, spread_out
 from export.qdq import Scheme
 from train.checkpoint import Loaded
-
-ONNX_RUNTIME, TENSORRT = "onnxruntime", "tensorrt"
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def make_graphs(
             models[Precision.FP16] = to_fp16(fp32)
     shape = about.input.shape
     made = [
-        Made(_graph(f"model.{precision.value}.onnx", precision, model, shape), (ONNX_RUNTIME, TENSORRT))
+        Made(_graph(f"model.{precision.value}.onnx", precision, model, shape), (ONNX_RUNTIME, TENSORRT, OPENVINO))
         for precision, model in models.items()
     ]
     if Precision.INT8 in precisions:
@@ -93,14 +92,14 @@ def _make_int8(
         validation = Validation(val, truth, loaded.about.labels, reference)
         quantizer = Quantizer(fp32, _tensors(roles.train, PHOTOS, loaded), validation, tolerance)
     made = []
-    for scheme, file, runtime in (
-        (Scheme.CPU, "model.int8.onnx", ONNX_RUNTIME),
-        (Scheme.TENSORRT, "model.int8.trt.onnx", TENSORRT),
+    for scheme, file, runtimes in (
+        (Scheme.CPU, "model.int8.onnx", (ONNX_RUNTIME, OPENVINO)),
+        (Scheme.TENSORRT, "model.int8.trt.onnx", (TENSORRT,)),
     ):
-        with phase(f"quantizing for {runtime}"):
+        with phase(f"quantizing for {runtimes[0]}"):
             quantized = quantizer.quantize(scheme)
         its = _graph(file, Precision.INT8, quantized.model, graph.shape)
-        made.append(Made(its, (runtime,), quantized.remedies))
+        made.append(Made(its, runtimes, quantized.remedies))
     return made
 
 

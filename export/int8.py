@@ -26,7 +26,7 @@ LEAST_AGREEMENT, MOST_DIVERGENCE = 0.98, 0.005
 probabilities diverge from them. At 0.005 about one answer in a hundred is another one, which few photos can't tell
 from one in fifty."""
 CORRECTED = ", biases corrected"
-IN_FLOAT = (1, 2, 3, 4, 6, 8, 12, 16, 24)
+IN_FLOAT = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """How many of the most sensitive layers stay in float, tried in this order."""
 MOST_IN_FLOAT = 0.5
 """Share of the layers: beyond it there is no int8 to speak of."""
@@ -74,7 +74,6 @@ class Quantizer:
         self._validation = validation
         self._tolerance = tolerance
         self._observed: Mapping[str, Observed] = observe(model, tensors_of(model), calibration)
-        self._order: list[str] = []
 
     def quantize(self, scheme: Scheme) -> Quantized:
         """Try remedies until one is enough; where none is, take the one whose answers are nearest to fp32's."""
@@ -99,9 +98,8 @@ class Quantizer:
         for method in Method:
             yield f"{method.value}{CORRECTED}", Plan(scheme, ranges[method], always, self._observed)
         best = min(zip(Method, tried[1:], strict=True), key=lambda one: one[1][0].divergence)[0]
-        if not self._order:
-            self._order = self._by_sensitivity(Plan(scheme, ranges[best], observed=self._observed))
-        order = [name for name in self._order if name not in always]
+        plan = Plan(scheme, ranges[best], observed=self._observed)
+        order = [name for name in self._by_sensitivity(plan) if name not in always]
         for count in IN_FLOAT:
             if count <= MOST_IN_FLOAT * len(order):
                 kept = Plan(scheme, ranges[best], always.union(order[:count]), self._observed)
@@ -113,7 +111,7 @@ class Quantizer:
     def _by_sensitivity(self, plan: Plan) -> list[str]:
         """Return the names of all layers, that first which alone in int8 moves the answers most.
 
-        One order serves both schemes: it is dear, and what makes a layer sensitive is in its weights.
+        Each scheme has an order of its own: where outputs are int8 too, it is other layers that suffer.
         """
         names = [layer.node for layer in find_layers(self._model)]
         chosen = np.linspace(0, len(self._validation.tensors) - 1, PROBES).round().astype(np.int64)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from edge.backends.onnxruntime import OUTPUT
+from edge.backends.base import OUTPUT
 
 CONVOLUTION, PRODUCTS = "Conv", ("Gemm", "MatMul")
 ACTIVATIONS = ("Clip", "Relu")

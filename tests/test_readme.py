@@ -29,7 +29,16 @@ def test_the_way_from_photos_to_a_running_bin(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "more-photos" / "can", tmp_path / "unsorted")
     lines = _commands()
     assert [line.split()[0] for line in lines] == [
-        *("edge-data", "edge-train", "edge-export", "edge-eval", "edge-eval", "edge-predict", "edge-run")
+        *(
+            "edge-data",
+            "edge-train",
+            "edge-export",
+            "edge-eval",
+            "edge-bench",
+            "edge-eval",
+            "edge-predict",
+            "edge-run",
+        )
     ]
     for line in lines:
         words = shlex.split(f"{line} {QUICK}" if line.startswith("edge-train") else line)

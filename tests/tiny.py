@@ -12,11 +12,12 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from edge import golden
+from edge import golden, parity_photos
 from edge.backends import Answers, BackendInfo
-from edge.bundle import Bundle, write
+from edge.bundle import PARITY_PHOTOS, Bundle, write
 from edge.manifest import Artifact, Manifest, OutputSpec, Precision, Provenance, Verdict, digest
 from edge.parity import compare
+from edge.parity_photos import ParityPhotos
 from edge.preprocess import InputSpec, Pixels, Resize, preprocess
 
 OPSET, IR_VERSION = 20, 10
@@ -38,11 +39,14 @@ def make_bundle(
     strangeness: bool = False,
     stranger_threshold: float | None = None,
     costs: tuple[tuple[float, ...], ...] | None = None,
+    runtimes: tuple[str, ...] = ("onnxruntime",),
+    parity_images: int = 0,
 ) -> Bundle:
     """Write a bundle that answers a picture with the label whose colour is nearest to the picture's mean.
 
     The graphs of all `precisions` are the same arithmetic: what differs is their name. With `strangeness` they
-    answer too how far that mean is from the nearest label's colour.
+    answer too how far that mean is from the nearest label's colour. `parity_images`: how many photos of each label
+    travel in parity.npz, noise around its colour; 0: there is no such file.
     """
     spec = InputSpec(size, size, resize)
     graph = make_graph(labels, size, strangeness=strangeness)
@@ -61,7 +65,7 @@ def make_bundle(
     artifacts = tuple(
         Artifact(
             precision=p,
-            runtimes=("onnxruntime",),
+            runtimes=runtimes,
             file=f"model.{p.value}.onnx",
             opset=OPSET,
             parity=parity,
@@ -98,7 +102,21 @@ def make_bundle(
         fault: np.stack([infer(faulty, batch).probabilities for batch in golden.batches(tensors)])
         for fault, faulty in ((golden.Fault.NONE, graph), (golden.Fault.RAW, raw))
     }
-    return write(folder, manifest, {**files, golden.GOLDEN: golden.pack(images, spec, expected, signatures)})
+    contents = {**files, golden.GOLDEN: golden.pack(images, spec, expected, signatures)}
+    if parity_images:
+        contents[PARITY_PHOTOS] = _parity_photos(graph, labels, size, parity_images)
+    return write(folder, manifest, contents)
+
+
+def _parity_photos(graph: bytes, labels: Sequence[str], size: int, each: int) -> bytes:
+    rng = np.random.default_rng(0)
+    tensors = [
+        np.clip(solid(label, labels, size) + rng.normal(0, 20, (size, size, 3)), 0, 255).astype(np.uint8)
+        for label in labels
+        for _ in range(each)
+    ]
+    truth = np.repeat(np.arange(len(labels), dtype=np.int64), each)
+    return parity_photos.pack(ParityPhotos(tuple(tensors), truth, infer(graph, np.stack(tensors))))
 
 
 def with_verdict(bundle: Bundle, folder: Path, verdict: Verdict, reason: str) -> Path:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import io
+import logging
 from importlib import metadata
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from edge.backends.base import Answers, BackendInfo, Graph, check_batch
+import numpy as np
+
+from edge.backends.base import INPUT, Answers, BackendInfo, Graph, Options, check_batch, check_contract, cpu_name
 from edge.backends.outside import refuse_outside
+from edge.backends.trt.cudart import load_cuda
 from edge.errors import BackendError
 from edge.preprocess import Pixels
 
-INPUT, OUTPUT, STRANGENESS = "image", "probabilities", "strangeness"
+DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+"""ONNX Runtime's own names of dtypes to numpy's."""
+CUDA_LIBRARY = "libonnxruntime_providers_cuda.so"
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+SETTINGS: dict[str, dict[str, str]] = {CPU: {}, CUDA: {"use_tf32": "0"}}
+"""Options of each provider. CUDA of itself rounds what fp32 graphs multiply to TF32, with 11 bits of their 24."""
+
+log = logging.getLogger(__name__)
 
 
 class OnnxRuntime:
@@ -31,6 +45,10 @@ class OnnxRuntime:
         except Exception as error:  # the runtime's own errors share no public root
             raise BackendError(f"{self.info.provider} failed on {self.info.file}: {error}") from error
 
+    def allocate(self, images: int) -> Pixels:
+        """Return uint8 [images, height, width, 3]: plain memory, which a session reads in place."""
+        return np.zeros((images, *self._shape), dtype=np.uint8)
+
     def close(self) -> None:
         """Drop the session: its memory goes with the last reference."""
         self._session = None
@@ -44,19 +62,19 @@ class OnnxRuntime:
         self.close()
 
 
-def open_cpu(graph: Graph, threads: int) -> OnnxRuntime:
+def open_cpu(graph: Graph, options: Options) -> OnnxRuntime:
     """Open a graph on the CPU. Raises BackendError."""
-    return _open(graph, threads, "onnxruntime", CPU)
+    return _open(graph, options.threads, "onnxruntime", CPU)
 
 
-def open_cuda(graph: Graph, threads: int) -> OnnxRuntime:
+def open_cuda(graph: Graph, options: Options) -> OnnxRuntime:
     """Open a graph on the CUDA GPU. Raises BackendError where that is not what runs."""
-    return _open(graph, threads, "cuda", CUDA)
+    return _open(graph, options.threads, "cuda", CUDA)
 
 
-def has_cuda() -> bool:
-    """Say whether this build of ONNX Runtime knows CUDA (whether it loads, only opening tells)."""
-    return CUDA in _runtime().get_available_providers()
+def lacks_cuda(graph: Graph, options: Options) -> str:  # noqa: ARG001  every engine is asked so
+    """Say why CUDA is not to be tried; empty where ONNX Runtime knows it. Whether it loads, opening tells."""
+    return "" if CUDA in _runtime().get_available_providers() else "this ONNX Runtime has no CUDA provider"
 
 
 def session_options(threads: int) -> Any:
@@ -79,30 +97,65 @@ def _open(graph: Graph, threads: int, name: str, provider: str) -> OnnxRuntime:
             "install binsight[gpu] in place of binsight[cpu], or take --backend onnxruntime"
         )
     refuse_outside(graph)
+    if provider == CUDA:
+        _preload(ort)
     try:
-        session = ort.InferenceSession(graph.model, session_options(threads), providers=[provider])
+        session = ort.InferenceSession(
+            graph.model, session_options(threads), providers=[(provider, SETTINGS[provider])]
+        )
     except Exception as error:  # the runtime's own errors share no public root
         raise BackendError(f"{graph.file} does not load on {provider}: {error}") from error
     got = session.get_providers()[0]
     if got != provider:  # a provider that can't load falls back to the CPU in silence
-        raise BackendError(f"asked for {provider}, got {got}: its libraries do not load; see edge-run --debug")
-    strangeness = _check_contract(session, graph.file)
-    versions = (("onnxruntime", str(ort.__version__)),)
-    info = BackendInfo(name, graph.file, graph.precision, provider, threads, versions, strangeness)
+        raise BackendError(
+            f"asked for {provider}, got {got}: {_why_not(ort)}; install the CUDA and cuDNN that this ONNX Runtime "
+            "asks for (NVIDIA's wheels or the system's), or take --backend onnxruntime"
+        )
+    inputs, outputs = (
+        [(node.name, DTYPES.get(node.type, node.type)) for node in nodes]
+        for nodes in (session.get_inputs(), session.get_outputs())
+    )
+    strangeness = check_contract(graph.file, inputs, outputs)
+    device, beneath = _gpu() if provider == CUDA else (cpu_name(), ())
+    info = BackendInfo(
+        name=name,
+        file=graph.file,
+        precision=graph.precision,
+        provider=provider,
+        threads=threads,
+        versions=(("onnxruntime", str(ort.__version__)), *beneath),
+        strangeness=strangeness,
+        device=device,
+        megabytes=len(graph.model) / 1e6,
+    )
     return OnnxRuntime(session, graph.shape, info)
 
 
-def _check_contract(session: Any, file: str) -> bool:
-    """Return whether the graph answers strangeness too. Raises BackendError on other inputs or outputs."""
-    got = [(node.name, node.type) for node in (*session.get_inputs(), *session.get_outputs())]
-    expected = [(INPUT, "tensor(uint8)"), (OUTPUT, "tensor(float)")]
-    second = (STRANGENESS, "tensor(float)")
-    if got not in (expected, [*expected, second]):
-        raise BackendError(
-            f"{file} has inputs and outputs {got}; expected {expected}, and after them {second} or nothing: "
-            "export the run again"
-        )
-    return second in got
+def _preload(ort: Any) -> None:
+    """Load CUDA and cuDNN from NVIDIA's wheels: ONNX Runtime (from 1.21 on) finds them there only when told to."""
+    preload = getattr(ort, "preload_dlls", None)
+    if preload:
+        with contextlib.redirect_stdout(io.StringIO()):  # on which it prints what it does not find
+            preload()
+
+
+def _why_not(ort: Any) -> str:
+    """Return the library that the CUDA provider misses, in the loader's words."""
+    try:
+        ctypes.CDLL(str(Path(ort.__file__).parent / "capi" / CUDA_LIBRARY))
+    except OSError as error:
+        return str(error)
+    return "its library loads, and it does not start"
+
+
+def _gpu() -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return the GPU's name and the CUDA beneath ONNX Runtime; nothing where none tells."""
+    try:
+        device = load_cuda().device
+    except BackendError as error:
+        log.debug("the GPU does not tell its name: %s", error)
+        return "", ()
+    return device.name, (("cuda", device.runtime), ("driver", device.driver))
 
 
 def _runtime() -> Any:

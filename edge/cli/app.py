@@ -30,6 +30,7 @@ EXTRAS = {
     **dict.fromkeys(("torch", "torchvision", "lightning", "matplotlib", "jinja2", "yaml"), "train"),
     **dict.fromkeys(("onnx", "onnxscript", "onnx_ir"), "export"),
     "onnxruntime": "cpu",
+    "openvino": "openvino",
 }
 """Library to the extra that brings it."""
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from edge.backends import BACKENDS
 from edge.bundle import load
 from edge.cli.app import (
     NO,
@@ -22,11 +21,12 @@ from edge.cli.app import (
     say_scores,
     shared_options,
 )
+from edge.cli.engine import Engine, engine_options
 from edge.cli.parity import parity_json, say_parity
 from edge.draw import confusion_matrix, save_png
 from edge.errors import UsageError
 from edge.evaluate import Evaluation, evaluate, open_judge
-from edge.manifest import Precision, Verdict
+from edge.manifest import Verdict
 from edge.parity_check import check_parity
 
 UNREADABLE_NAMED = 10
@@ -41,19 +41,15 @@ Examples:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("data", required=False, type=click.Path(path_type=Path))
 @click.option("--parity", is_flag=True, help="Judge this device on the bundle's own parity photos, without DATA.")
-@click.option("--precision", type=click.Choice([kind.value for kind in Precision]), help="[default: recommended]")
-@click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(0), default=0, help="Of one inference; 0: the engine chooses.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the confusion matrix into this PNG.")
+@engine_options
 @failed_parity_option
 @shared_options
 def command(
     bundle: Path,
     data: Path | None,
     parity: bool,
-    precision: str | None,
-    backend: str,
-    threads: int,
+    engine: Engine,
     plot: Path | None,
     allow_failed_parity: bool,
     as_json: bool,
@@ -63,15 +59,16 @@ def command(
     With --parity it is asked whether BUNDLE answers here as PyTorch did where it was exported. Exits 1 where it
     does not.
     """
-    wanted = Precision(precision) if precision else None
     if parity:
         if data or plot:
             raise UsageError("--parity judges the bundle's own photos; leave DATA and --plot out")
-        return _check_parity(bundle, backend, wanted, threads, as_json)
+        return _check_parity(bundle, engine, as_json)
     if data is None:
         raise UsageError("DATA is missing; name labelled photos, or judge the bundle's own with --parity")
     with (
-        open_judge(bundle, backend, wanted, threads, allow_failed_parity=allow_failed_parity) as judge,
+        open_judge(
+            bundle, engine.backend, engine.precision, engine.options, allow_failed_parity=allow_failed_parity
+        ) as judge,
         progress_bar("judging") as progress,
     ):
         result = evaluate(judge, data, cache_folder(), progress)
@@ -87,11 +84,11 @@ def command(
     return OK
 
 
-def _check_parity(folder: Path, backend: str, precision: Precision | None, threads: int, as_json: bool) -> int:
+def _check_parity(folder: Path, engine: Engine, as_json: bool) -> int:
     """Say this device's own verdict, and return the exit code."""
     bundle = load(folder)
     with progress_bar("judging") as progress:
-        checked = check_parity(bundle, backend, precision, threads, progress)
+        checked = check_parity(bundle, engine.backend, engine.precision, engine.options, progress)
     if as_json:
         say_json(parity_json(checked))
     else:

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import click
 
-from edge.backends import BACKENDS
 from edge.cli.app import NO, OK, failed_parity_option, note, progress_bar, run, say, say_json, shared_options
+from edge.cli.engine import Engine, engine_options
 from edge.decision import Choice, Decision, decide
 from edge.draw import Tile, grid, save_png
 from edge.evaluate import Answer, Judge, open_judge
 from edge.images import list_images
-from edge.manifest import Precision
 from edge.preprocess import InputSpec, preprocess
 
 MAX_TILES = 600
@@ -39,8 +38,7 @@ class Prediction:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV in place of the table.")
 @click.option("--grid", "grid_file", type=click.Path(path_type=Path), help="Draw the images with their answers.")
-@click.option("--precision", type=click.Choice([kind.value for kind in Precision]), help="[default: recommended]")
-@click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
+@engine_options
 @failed_parity_option
 @shared_options
 def command(
@@ -48,8 +46,7 @@ def command(
     paths: tuple[Path, ...],
     as_csv: bool,
     grid_file: Path | None,
-    precision: str | None,
-    backend: str,
+    engine: Engine,
     allow_failed_parity: bool,
     as_json: bool,
 ) -> int:
@@ -57,9 +54,10 @@ def command(
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other: stdout holds one of them")
     images = list_images(paths)
-    wanted = Precision(precision) if precision else None
     unreadable: list[dict[str, str]] = []
-    with open_judge(bundle, backend, wanted, allow_failed_parity=allow_failed_parity) as judge:
+    with open_judge(
+        bundle, engine.backend, engine.precision, engine.options, allow_failed_parity=allow_failed_parity
+    ) as judge:
         rows = list(_predict(judge, images, unreadable))
     if as_json:
         say_json({"images": len(rows), "unreadable": unreadable, "predictions": [_as_json(row) for row in rows]})

@@ -17,11 +17,10 @@ from typing import Any
 import click
 import cv2
 
-from edge.backends import BACKENDS
 from edge.cli.app import Interrupted, failed_parity_option, note, run, say_json, shared_options
+from edge.cli.engine import Engine, engine_options
 from edge.daemon import RunSettings, started
 from edge.errors import SourceError, UsageError
-from edge.manifest import Precision
 from edge.show import check
 from edge.summary import Summary
 
@@ -37,16 +36,14 @@ Examples:
 @click.command(NAME, epilog=EPILOG)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("source")
-@click.option("--precision", type=click.Choice([p.value for p in Precision]), help="Default: the recommended one.")
-@click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(min=0), default=0, help="Of one inference; 0: the engine chooses.")
 @click.option("--events", metavar="FILE|-", help="Append events here; - is stdout, the default without --json.")
 @click.option("--bin", "bin_id", metavar="ID", help="Name of this bin in events. Default: the host's name.")
 @click.option("--max-frames", type=click.IntRange(min=1), help="End after so many frames.")
 @click.option("--show", is_flag=True, help="Show picture and answer in a window; q closes.")
+@engine_options
 @failed_parity_option
 @shared_options
-def command(precision: str | None, events: str | None, bin_id: str | None, as_json: bool, **options: Any) -> None:
+def command(engine: Engine, events: str | None, bin_id: str | None, as_json: bool, **options: Any) -> None:
     """Watch SOURCE with BUNDLE and say what is thrown in: one event for each deposit.
 
     SOURCE is a camera (0, /dev/video0), a video file, a folder of images (each one a deposit), or demo://.
@@ -58,7 +55,9 @@ def command(precision: str | None, events: str | None, bin_id: str | None, as_js
         _check_display()
     target = events if events is not None else None if as_json else "-"
     settings = RunSettings(
-        precision=Precision(precision) if precision else None,
+        backend=engine.backend,
+        precision=engine.precision,
+        options=engine.options,
         events=(target,) if target else (),
         bin_id=_bin_id(bin_id),
         **options,

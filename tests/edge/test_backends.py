@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from edge.backends import Answers, BackendInfo, Graph, open_backend, open_graph
+from edge.backends import Answers, BackendInfo, Graph, Options, open_backend, open_graph
 from edge.backends.base import check_answers
 from edge.bundle import Bundle
 from edge.errors import BackendError, BundleError, UsageError
@@ -53,7 +53,7 @@ class TestOpen:
     def test_says_what_really_runs(self, bundle: Bundle, name: str) -> None:
         if name == "auto" and HAS_CUDA:
             pytest.skip("this ONNX Runtime knows CUDA")
-        with open_backend(bundle, name, threads=1) as backend:
+        with open_backend(bundle, name, options=Options(threads=1)) as backend:
             info = backend.info
         assert (info.name, info.provider) == ("onnxruntime", "CPUExecutionProvider")
         assert (info.file, info.precision, info.threads) == ("model.int8.onnx", Precision.INT8, 1)

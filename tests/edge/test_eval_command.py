@@ -252,13 +252,14 @@ class TestVerdict:
         one_line_error(done, "edge-eval", "model.fp32.onnx", "FAIL (3 points are lost)", "--allow-failed-parity")
         done = edge_eval(bundle, data, "--allow-failed-parity", "--json")
         assert as_json(done)["images"] == 8
-        assert done.stderr == "edge-eval: model.fp32.onnx: parity with PyTorch is FAIL (3 points are lost)\n"
+        where = "edge-eval: model.fp32.onnx on CPUExecutionProvider"
+        assert done.stderr == f"{where}: parity with PyTorch is FAIL (3 points are lost)\n"
 
     def test_what_was_not_shown_is_warned_of(self, made: Bundle, data: Path, tmp_path: Path) -> None:
         bundle = with_verdict(made, tmp_path / "bundle", Verdict.INCONCLUSIVE, "18 photos can't show it")
         done = edge_eval(bundle, data, "--json")
         assert as_json(done)["images"] == 8
-        assert "model.fp32.onnx: parity with PyTorch is INCONCLUSIVE (18 photos can't show it)" in done.stderr
+        assert "Provider: parity with PyTorch is INCONCLUSIVE (18 photos can't show it)" in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
 

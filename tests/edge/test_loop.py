@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +15,7 @@ from edge.episodes import State
 from edge.errors import BackendError, SinkError, SourceError
 from edge.event import Event, Reporter
 from edge.loop import Loop
+from edge.manifest import Precision
 from edge.preprocess import Pixels, fit
 from edge.sources import Frame
 from edge.sources.base import Closing
@@ -190,6 +192,9 @@ def test_an_engine_that_answers_nonsense_is_not_believed(make: Make) -> None:
         def infer(self, batch: Pixels) -> Answers:
             return Answers(np.full((1, 3), np.nan, dtype=np.float32))
 
+        def allocate(self, images: int) -> Pixels:
+            return np.zeros((images, 32, 32, 3), dtype=np.uint8)
+
     loop, sink = make([solid("red")], single=True)
     loop.backend = cast(Backend, Broken(loop.backend))
     with pytest.raises(BackendError, match="nan"):
@@ -217,6 +222,51 @@ def test_a_stranger_is_told_by_its_middle_frame_and_counted(tmp_path: Path) -> N
     (event,) = sink.events
     assert event.data.strangeness == pytest.approx(float(alone[0]), abs=1e-5)
     assert (summary.decisions, summary.rejected_stranger, summary.rejected_unsure) == (1, 0, 0)
+
+
+class TestTakeOver:
+    @pytest.fixture
+    def strict(self, tmp_path: Path) -> Iterator[Backend]:
+        """An engine of the same graph, whose artifact accepts nothing."""
+        with open_backend(make_bundle(tmp_path / "strict", reject_threshold=1.0), "onnxruntime") as backend:
+            backend.info = replace(backend.info, name="tensorrt")
+            yield backend
+
+    def test_the_next_deposit_is_the_new_engines(self, make: Make, strict: Backend) -> None:
+        loop, sink = make(scene(("", 1), ("red", 1.5), ("", 1), ("green", 1.5), ("", 1)))
+        first, waiting = loop.backend, [strict]
+        states: list[State] = []
+
+        def successor() -> Backend | None:
+            states.append(loop.episodes.state)
+            return waiting.pop() if waiting and len(sink.events) == 1 else None
+
+        loop.successor = successor
+        loop.run()
+        assert [(event.data.label, event.data.backend) for event in sink.events] == [
+            ("red", "onnxruntime"),
+            ("green", "tensorrt"),
+        ]
+        assert [event.sequence for event in sink.events] == ["1", "2"]
+        assert len({event.epoch for event in sink.events}) == 1
+        assert set(states) == {State.EMPTY, State.DECIDED}  # never while a deposit is looked at
+        with pytest.raises(BackendError):
+            first.infer(np.zeros((1, 32, 32, 3), dtype=np.uint8))  # it was closed
+
+    def test_thresholds_are_those_of_the_new_artifact(self, tmp_path: Path, make: Make, strict: Backend) -> None:
+        both = make_bundle(tmp_path / "both", precisions=(Precision.FP32, Precision.INT8))
+        refusing = replace(both.manifest.artifacts[1], reject_threshold=1.0)
+        manifest = replace(both.manifest, artifacts=(both.manifest.artifacts[0], refusing))
+        loop, sink = make([solid("red"), solid("red")], single=True)
+        loop.reporter.bundle = replace(both, manifest=manifest)
+        strict.info = replace(strict.info, file=refusing.file, precision=Precision.INT8)
+        loop.successor = iter([None, strict]).__next__
+        loop.max_frames = 2
+        loop.run()
+        assert [(event.data.precision, event.data.decision.value) for event in sink.events] == [
+            ("fp32", "accepted"),
+            ("int8", "rejected"),
+        ]
 
 
 def test_a_viewer_sees_every_frame_and_may_end_the_run(make: Make) -> None:

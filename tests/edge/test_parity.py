@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edge.backends import Answers, BackendInfo, Strangeness
 from edge.errors import BundleError
-from edge.manifest import Artifact, ClassParity, Parity, Precision, Verdict
+from edge.manifest import ClassParity, Parity, Precision, Verdict
 from edge.paired import tango_lower
 from edge.parity import MOST_CLASS_LOSS, TOLERANCE, check_verdict, compare, judge, spread
 from edge.scores import Truth
@@ -219,36 +218,27 @@ class TestVerdict:
 
 
 class TestCheckVerdict:
-    ARTIFACT = Artifact(
-        precision=Precision.FP16,
-        runtimes=("onnxruntime",),
-        file="model.fp16.onnx",
-        opset=20,
-        parity=with_flips(10)[0],
-        verdict=Verdict.PASS,
-        reason="no answer differs",
-    )
+    FILE = "model.fp16.onnx"
 
     def test_what_passed_is_opened_without_a_word(self, caplog: pytest.LogCaptureFixture) -> None:
-        check_verdict(self.ARTIFACT, allow_failed=False)
+        check_verdict(self.FILE, Verdict.PASS, "no answer differs", allow_failed=False)
         assert caplog.messages == []
 
     def test_what_failed_is_refused_with_the_reason_unless_it_is_allowed(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        failed = replace(self.ARTIFACT, verdict=Verdict.FAIL, reason="3 points are lost", failure_allowed=True)
+        failed = (self.FILE, Verdict.FAIL, "3 points are lost")
         with pytest.raises(
             BundleError, match=r"model.fp16.onnx: .*FAIL \(3 points are lost\).*--allow-failed-parity"
         ):
-            check_verdict(failed, allow_failed=False)
+            check_verdict(*failed, allow_failed=False)
         with caplog.at_level(logging.WARNING):
-            check_verdict(failed, allow_failed=True)
+            check_verdict(*failed, allow_failed=True)
         assert caplog.messages == ["model.fp16.onnx: parity with PyTorch is FAIL (3 points are lost)"]
 
     def test_what_is_not_known_is_warned_of_in_one_line(self, caplog: pytest.LogCaptureFixture) -> None:
-        unknown = replace(self.ARTIFACT, verdict=Verdict.INCONCLUSIVE, reason="10 photos can't show it")
         with caplog.at_level(logging.WARNING):
-            check_verdict(unknown, allow_failed=False)
+            check_verdict(self.FILE, Verdict.INCONCLUSIVE, "10 photos can't show it", allow_failed=False)
         assert caplog.messages == [
             "model.fp16.onnx: parity with PyTorch is INCONCLUSIVE (10 photos can't show it)"
         ]

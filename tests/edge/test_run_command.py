@@ -236,7 +236,10 @@ def test_what_failed_parity_is_refused_unless_it_is_allowed(bundle: Path, tmp_pa
     assert len(done.stderr.splitlines()) == 1
     done = edge_run(failed, "demo://?deposits=1", "--allow-failed-parity")
     assert (done.returncode, len(lines(done.stdout))) == (0, 1)
-    assert "edge-run: model.fp32.onnx: parity with PyTorch is FAIL (3 points are lost)" in done.stderr.splitlines()
+    assert (
+        "edge-run: model.fp32.onnx on CPUExecutionProvider: parity with PyTorch is FAIL (3 points are lost)"
+        in done.stderr.splitlines()
+    )
 
 
 def test_what_parity_could_not_show_runs_with_one_line_of_warning(bundle: Path, tmp_path: Path) -> None:
@@ -245,7 +248,9 @@ def test_what_parity_could_not_show_runs_with_one_line_of_warning(bundle: Path, 
     done = edge_run(unknown, "demo://?deposits=1")
     assert (done.returncode, len(lines(done.stdout))) == (0, 1)
     assert done.stderr.count("INCONCLUSIVE") == 1
-    assert done.stderr.startswith(f"edge-run: model.fp32.onnx: parity with PyTorch is INCONCLUSIVE ({reason})\n")
+    assert done.stderr.startswith(
+        f"edge-run: model.fp32.onnx on CPUExecutionProvider: parity with PyTorch is INCONCLUSIVE ({reason})\n"
+    )
     assert "INCONCLUSIVE" not in edge_run(bundle, "demo://?deposits=1").stderr
 
 

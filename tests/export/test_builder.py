@@ -1,80 +1,135 @@
-"""NVIDIA's own builder takes the graphs that we make for it. TensorRT-RTX builds without a GPU."""
+"""NVIDIA's own builder takes every graph that we make for it. TensorRT-RTX builds without a GPU."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+import torch
 
-from export.calibration import Method, find_range, observe
+from edge.backends import Graph, graph_of
+from edge.backends.trt.build import BuildSettings, Built, build_engine
+from edge.backends.trt.library import Library, load_library
+from edge.errors import BackendError
+from edge.manifest import Precision
+from edge.preprocess import InputSpec, Resize
+from export.calibration import Method, Observed, find_range, observe
 from export.fp16 import to_fp16
+from export.graph import to_onnx
 from export.layers import find_layers
 from export.qdq import Plan, Scheme, quantize, tensors_of
-from tests.export.nets import graph, photos
+from export.run import export
+from tests.conftest import TinyRun
+from train.backbone import make_classifier
+from train.strangers import fit_strangers
+from train.zoo import DOCUMENTED
 
-trt = pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt-rtx", exc_type=ImportError)
+pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt-rtx", exc_type=ImportError)
+
+SIDES = {"mobilenet_v2": 224}
+"""What a bin runs by default comes at its own size, the others at the least that they take, to be quick."""
+LEAST, CLASSES, PHOTOS = 32, 4, 2
 MOST = 8
+DTYPES = {Precision.FP32: "float32", Precision.FP16: "float16", Precision.INT8: "int8"}
+SMALL = "resnet18"
 
 
 @pytest.fixture(scope="module")
-def logger() -> Any:
-    """The first one of a process is the one that counts."""
-    return trt.Logger(trt.Logger.ERROR)
+def library() -> Library:
+    return load_library()
 
 
-def _int8(scheme: Scheme, name: str) -> onnx.ModelProto:
-    observed = observe(graph(name), tensors_of(graph(name)), photos(20))
-    ranges = {one: find_range(its, Method.MSE, symmetric=scheme.symmetric) for one, its in observed.items()}
-    return quantize(graph(name), Plan(scheme, ranges, observed=observed))
+@lru_cache(maxsize=2)
+def fp32(name: str) -> onnx.ModelProto:
+    """Return the graph of an untrained net, with temperature and stranger score as a run has them."""
+    torch.manual_seed(0)
+    side = SIDES.get(name, LEAST)
+    classifier = make_classifier(name, CLASSES, img_size=side).eval()
+    head = classifier.head
+    features = np.random.default_rng(0).normal(size=(240, head.in_features)).astype(np.float32)
+    strangers = fit_strangers(features, head.weight.detach().numpy(), head.bias.detach().numpy())
+    return to_onnx(classifier, 1.5, InputSpec(side, side, Resize.CROP), strangers)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_the_builder_takes_the_graph_with_any_batch(logger: Any, name: str, precision: str) -> None:
-    make = {
-        "fp32": graph,
-        "fp16": lambda one: to_fp16(graph(one)),
-        "int8": lambda one: _int8(Scheme.TENSORRT, one),
+@lru_cache(maxsize=2)
+def observed(name: str) -> Mapping[str, Observed]:
+    side = SIDES.get(name, LEAST)
+    photos = np.random.default_rng(0).integers(0, 256, (PHOTOS, side, side, 3), dtype=np.uint8)
+    return observe(fp32(name), tensors_of(fp32(name)), photos)
+
+
+def int8(name: str, scheme: Scheme = Scheme.TENSORRT, in_float: int = 0) -> onnx.ModelProto:
+    """Return the int8 graph, with the first `in_float` layers left in float."""
+    ranges = {
+        one: find_range(its, Method.MIN_MAX, symmetric=scheme.symmetric) for one, its in observed(name).items()
     }
-    network, plan = _build(logger, make[precision](name))
-    assert plan is not None
-    kinds = [str(network.get_layer(index).type) for index in range(network.num_layers)]
-    assert sum(kind.endswith(".QUANTIZE") for kind in kinds) == (0 if precision != "int8" else _inputs(name))
-    types = {
-        str(network.get_layer(index).get_output(0).dtype)
-        for index, kind in enumerate(kinds)
-        if kind.endswith(".CONVOLUTION")
-    }
-    assert types == {"DataType.HALF" if precision == "fp16" else "DataType.FLOAT"}
+    kept = frozenset(layer.node for layer in find_layers(fp32(name))[:in_float])
+    return quantize(fp32(name), Plan(scheme, ranges, kept, observed(name)))
 
 
-def test_the_builder_refuses_the_graph_for_cpus(logger: Any) -> None:
+def graph(name: str, precision: Precision) -> Graph:
+    make = {Precision.FP32: fp32, Precision.FP16: lambda one: to_fp16(fp32(one)), Precision.INT8: int8}
+    return _graph(make[precision](name), precision, SIDES.get(name, LEAST))
+
+
+def _graph(model: onnx.ModelProto, precision: Precision, side: int = LEAST) -> Graph:
+    return Graph(f"model.{precision.value}.onnx", precision, model.SerializeToString(), (side, side, 3))
+
+
+def build(one: Graph, library: Library) -> Built:
+    return build_engine(one, library, BuildSettings(max_batch=MOST))
+
+
+@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_the_builder_takes_every_documented_backbone(library: Library, name: str, precision: Precision) -> None:
+    built = build(graph(name, precision), library)
+    assert len(built.plan) > 1_000_000
+    layers = len(find_layers(fp32(name)))
+    assert len(built.layers.computing) == layers + 1, "and the last, which makes the logits"
+    in_int8 = precision is Precision.INT8
+    assert built.layers.count(DTYPES[precision]) == (layers if in_int8 else layers + 1)
+
+
+@pytest.mark.parametrize("asked", list(Precision))
+@pytest.mark.parametrize("given", list(Precision))
+def test_a_graph_of_another_precision_than_it_claims_is_refused(
+    library: Library, given: Precision, asked: Precision
+) -> None:
+    one = replace(graph(SMALL, given), precision=asked, file="claims.onnx")
+    if given is asked:
+        assert build(one, library).plan
+        return
+    found = rf"claims.onnx was to be {asked.value} and has 2[01] {DTYPES[given]}"
+    with pytest.raises(BackendError, match=rf"{found}.*\(first: node_Conv_\d+\): export the run again"):
+        build(one, library)
+
+
+def test_the_layers_that_the_export_leaves_in_float_are_let_pass(library: Library) -> None:
+    some = build(_graph(int8(SMALL, in_float=8), Precision.INT8), library)
+    assert (some.layers.count("int8"), some.layers.count("float32")) == (12, 9)
+    with pytest.raises(BackendError, match="has 12 float32, 9 int8"):
+        build(_graph(int8(SMALL, in_float=11), Precision.INT8), library)
+
+
+def test_the_builder_refuses_the_graph_for_cpus(library: Library) -> None:
     """Which is why there are two of them."""
-    with pytest.raises(AssertionError, match="bias_dq"):
-        _build(logger, _int8(Scheme.CPU, "resnet18"))
+    with pytest.raises(
+        BackendError, match=r"refused by TensorRT's parser: node '\w+', operator QuantizeLinear: .*zero point"
+    ):
+        build(_graph(int8(SMALL, Scheme.CPU), Precision.INT8), library)
 
 
-def _graph(name: str, precision: str) -> onnx.ModelProto:
-    if precision == "int8":
-        return _int8(Scheme.TENSORRT, name)
-    return to_fp16(graph(name)) if precision == "fp16" else graph(name)
-
-
-def _inputs(name: str) -> int:
-    """Tensors that layers read; two of them may read the same one."""
-    return len({layer.input for layer in find_layers(graph(name))})
-
-
-def _build(logger: Any, model: onnx.ModelProto) -> tuple[Any, Any]:
-    builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    parsed = parser.parse(model.SerializeToString())
-    assert parsed, [parser.get_error(index).desc() for index in range(parser.num_errors)]
-    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
-    config.clear_flag(trt.BuilderFlag.TF32)
-    shape = tuple(network.get_input(0).shape)[1:]
-    profile.set_shape("image", (1, *shape), (1, *shape), (MOST, *shape))
-    config.add_optimization_profile(profile)
-    return network, builder.build_serialized_network(network, config)
+def test_the_builder_takes_what_a_run_exports(library: Library, tiny_run: TinyRun, tmp_path: Path) -> None:
+    wanted = (Precision.FP16, Precision.INT8)
+    bundle = export(tiny_run.run, tmp_path / "bundle", wanted, tiny_run.cache).bundle
+    for precision in Precision:
+        one = graph_of(bundle, "tensorrt", precision)
+        assert one.precision is precision
+        assert build(one, library).plan
+    assert graph_of(bundle, "tensorrt", Precision.INT8).file == "model.int8.trt.onnx"

@@ -77,7 +77,6 @@ def test_the_most_sensitive_layers_stay_in_float(monkeypatch: pytest.MonkeyPatch
     quantizer = _quantizer()
     monkeypatch.setattr(int8, "find_range", spoil)
     remedies = quantizer.quantize(Scheme.TENSORRT).remedies
-    assert quantizer._order[0] == spoilt.node
     assert remedies[-1].divergence < 0.3 * min(one.divergence for one in remedies[:-1])
 
 

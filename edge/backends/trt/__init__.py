@@ -1,0 +1,1 @@
+"""TensorRT beneath its backend: building, CUDA memory, and what is kept of them."""
