@@ -351,10 +351,6 @@ def test_a_photo_in_two_roles_is_an_error(tiny_run: TinyRun, tmp_path: Path) -> 
     one_line_error(done, "edge-export", judge["file"], "bars/copy.jpg", "in two roles")
 
 
-def test_what_a_later_release_brings_is_an_unknown_option(tmp_path: Path) -> None:
-    one_line_error(command("edge-export", "--tensorrt", cwd=tmp_path), "edge-export", "--tensorrt")
-
-
 def test_no_run_is_one_sentence(tmp_path: Path) -> None:
     one_line_error(command("edge-export", cwd=tmp_path), "edge-export", "no run below", "edge-train")
     one_line_error(command("edge-export", tmp_path, cwd=tmp_path), "edge-export", "best.pt", "can't be read")

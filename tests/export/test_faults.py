@@ -83,8 +83,8 @@ def int8(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 def test_int8_is_two_graphs_each_for_its_engine_and_each_judged(int8: dict[str, Artifact]) -> None:
     assert {file: one.runtimes for file, one in int8.items()} == {
-        "model.fp32.onnx": ("onnxruntime", "tensorrt"),
-        "model.int8.onnx": ("onnxruntime",),
+        "model.fp32.onnx": ("onnxruntime", "tensorrt", "openvino"),
+        "model.int8.onnx": ("onnxruntime", "openvino"),
         "model.int8.trt.onnx": ("tensorrt",),
     }
     for file in ("model.int8.onnx", "model.int8.trt.onnx"):
