@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .PHONY: setup demo check test bench proof proof-latency proof-demo proof-train \
-  proof-throughput proof-strangers proof-models proof-export proof-engines proof-data proof-gpu gpu-proof clean
+  proof-throughput proof-strangers proof-models proof-export proof-engines proof-data proof-events proof-gpu gpu-proof clean
 
 setup: $(READY)
 
@@ -33,7 +33,7 @@ bench: $(READY)
 	$(BIN)/pytest benchmarks --benchmark-enable --benchmark-only
 
 # What takes too long for CI, each at most 30 minutes; the figures go to docs/measurements.md.
-proof: proof-latency proof-demo proof-throughput proof-models proof-train proof-export proof-engines proof-strangers proof-data
+proof: proof-latency proof-demo proof-throughput proof-models proof-train proof-export proof-engines proof-strangers proof-data proof-events
 
 proof-latency: $(READY)
 	$(BIN)/python -m benchmarks.proof latency
@@ -58,6 +58,9 @@ proof-export: $(READY)
 
 proof-engines: $(READY)
 	$(BIN)/python -m benchmarks.proof engines
+
+proof-events: $(READY)
+	$(BIN)/python -m benchmarks.proof events
 
 # On a machine with an NVIDIA GPU; elsewhere it says that there is none.
 gpu-proof proof-gpu: $(READY)

@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks.prove_data import prove_data
 from benchmarks.prove_engines import prove_engines
+from benchmarks.prove_events import prove_events
 from benchmarks.prove_export import prove_export
 from benchmarks.prove_folds import prove_folds
 from benchmarks.prove_gpu import prove_gpu
@@ -43,6 +44,7 @@ def main() -> None:
         "latency": prove_latency,
         "gpu": prove_gpu,
         "data": prove_data,
+        "events": prove_events,
     }
     name, *numbers = sys.argv[1:] or [""]
     if (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -15,9 +15,9 @@ from edge.backends import DEFAULT, Options
 from edge.event import Reporter
 from edge.loop import Loop
 from edge.manifest import Precision
+from edge.outlets import OutletSettings, opened
 from edge.serving import Serving
 from edge.show import Window
-from edge.sinks import open_sink
 from edge.sources import open_source
 
 
@@ -32,8 +32,8 @@ class RunSettings:
     """None: the bundle's recommended one."""
     backend: str = "auto"
     options: Options = DEFAULT
-    events: tuple[str, ...] = ()
-    """Sinks, as in edge.sinks.open_sink."""
+    outlets: OutletSettings = field(default_factory=OutletSettings)
+    """Where decisions go."""
     bin_id: str = "bin"
     """Letters, digits, dot, dash and underscore: it becomes part of addresses."""
     max_frames: int | None = None
@@ -56,7 +56,7 @@ def started(settings: RunSettings, stop: threading.Event) -> Iterator[Loop]:
         )
         backend = stack.enter_context(serving.open())
         maker = serving.maker(backend)
-        sinks = [stack.enter_context(open_sink(target)) for target in settings.events]
+        outlets = stack.enter_context(opened(settings.outlets, settings.bin_id))
         source = stack.enter_context(open_source(settings.source))
         window = stack.enter_context(Window(source.live, stop)) if settings.show else None
         loop = Loop(
@@ -64,7 +64,9 @@ def started(settings: RunSettings, stop: threading.Event) -> Iterator[Loop]:
             backend=backend,
             spec=bundle.manifest.input,
             reporter=Reporter(bundle, backend.info, settings.bin_id),
-            sinks=sinks,
+            sinks=outlets.sinks,
+            ledger=outlets.ledger,
+            actors=outlets.flaps,
             stop=stop,
             max_frames=settings.max_frames,
             view=window,

@@ -67,6 +67,14 @@ class SinkError(BinsightError):
     """A place for events that can't be written."""
 
 
+class OutboxError(SinkError):
+    """An outbox that can't be opened or written."""
+
+
+class OutboxFullError(OutboxError):
+    """An outbox that holds all it may, and may let nothing go."""
+
+
 class TrainError(BinsightError):
     """Training can't start or go on: weights, model or numbers do not fit."""
 

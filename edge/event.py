@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -15,6 +16,10 @@ from edge.decision import Decision, Rule, decide, rule_of
 from edge.episodes import Outcome
 
 DEPOSIT = "binsight.deposit"
+DROPPED = "binsight.dropped"
+REFUSED = "binsight.refused"
+
+Data = TypeVar("Data")
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,34 @@ class Deposit:
     not answer it."""
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """Events that nobody will get."""
+
+    reason: str
+    """`full`: the bounded outbox let its oldest go; `disk`: they could not be written and have no numbers."""
+    count: int
+    """How many events."""
+    ranges: tuple[tuple[int, int], ...] = ()
+    """First and last sequence number of each run of them, in this epoch."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Events that one sink did not take and never will."""
+
+    sink: str
+    count: int
+    """How many since this was last said."""
+    last: int
+    """Sequence number of the newest of them."""
+    why: str
+    """What was said of the newest of them."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Event:
-    """The envelope, with the CloudEvents extensions `sequence` and `epoch`."""
+class Draft(Generic[Data]):
+    """The envelope of an event that has no number yet."""
 
     specversion: str = "1.0"
     type: str = DEPOSIT
@@ -75,15 +105,26 @@ class Event:
     """UUID: stays the same however often the event is sent."""
     time: str
     """RFC 3339, UTC."""
+    datacontenttype: str = "application/json"
+    data: Data
+
+    def numbered(self, sequence: int, epoch: str) -> Event[Data]:
+        """Make it an event."""
+        fields = {name: getattr(self, name) for name in Draft.__dataclass_fields__}
+        return Event(**fields, sequence=str(sequence), epoch=epoch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event(Draft[Data]):
+    """A draft with the CloudEvents extensions `sequence` and `epoch`."""
+
     sequence: str
     """Decimal, from 1, without gaps within an epoch."""
     epoch: str
-    """UUID of the run."""
-    datacontenttype: str = "application/json"
-    data: Deposit
+    """UUID: of the outbox, or of the run where there is none."""
 
 
-def to_line(event: Event) -> bytes:
+def to_line(event: Event[Any]) -> bytes:
     """Encode as one line of JSON with its newline."""
     return msgspec.json.encode(event) + b"\n"
 
@@ -93,17 +134,27 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
+def draft(data: Data, type_: str, bin_id: str, now: Callable[[], datetime] = utc_now) -> Draft[Data]:
+    """Put `data` into an envelope with an id and a time of its own."""
+    time = now().astimezone(timezone.utc).isoformat(timespec="milliseconds")
+    return Draft(
+        type=type_,
+        id=str(uuid.uuid4()),
+        source=f"/bins/{bin_id}",
+        time=time.replace("+00:00", "Z"),
+        data=data,
+    )
+
+
 @dataclass
 class Reporter:
-    """Turns decisions into events, numbered from 1 within an epoch of its own."""
+    """Turns decisions into drafts of events."""
 
     bundle: Bundle
     backend: BackendInfo
     bin_id: str
     now: Callable[[], datetime] = utc_now
     """The wall clock, with its time zone."""
-    epoch: str = field(default_factory=lambda: str(uuid.uuid4()))
-    _sequence: int = field(default=0, init=False)
     _rule: Rule = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,18 +165,9 @@ class Reporter:
         self.backend = backend
         self._rule = rule_of(self.bundle.manifest, backend.file)
 
-    def report(self, outcome: Outcome, latency: Latency, frame_age_ms: float, file: str = "") -> Event:
-        """Make the next event. `file` is the image's name, empty where the source is no folder."""
-        self._sequence += 1
-        time = self.now().astimezone(timezone.utc).isoformat(timespec="milliseconds")
-        return Event(
-            id=str(uuid.uuid4()),
-            source=f"/bins/{self.bin_id}",
-            time=time.replace("+00:00", "Z"),
-            sequence=str(self._sequence),
-            epoch=self.epoch,
-            data=self._deposit(outcome, latency, frame_age_ms, file),
-        )
+    def report(self, outcome: Outcome, latency: Latency, frame_age_ms: float, file: str = "") -> Draft[Deposit]:
+        """Make the next draft. `file` is the image's name, empty where the source is no folder."""
+        return draft(self._deposit(outcome, latency, frame_age_ms, file), DEPOSIT, self.bin_id, self.now)
 
     def _deposit(self, outcome: Outcome, latency: Latency, frame_age_ms: float, file: str) -> Deposit:
         manifest = self.bundle.manifest

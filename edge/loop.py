@@ -8,14 +8,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from edge.backends import Backend
 from edge.backends.base import check_answers
 from edge.decision import Reason
 from edge.episodes import Episodes, Outcome, Seen, State
 from edge.errors import SourceError
-from edge.event import Event, Latency, Reporter
+from edge.event import Deposit, Draft, Event, Latency, Reporter
+from edge.ledger import Ledger, Numbers
 from edge.motion import SceneWatch, thumbnail
 from edge.preprocess import InputSpec, Pixels, fit
 from edge.sinks import Sink
@@ -31,8 +32,15 @@ BETWEEN = frozenset((State.EMPTY, State.DECIDED))
 class View(Protocol):
     """Someone who looks on."""
 
-    def show(self, frame: Frame, state: State, newest: Event | None) -> bool:
+    def show(self, frame: Frame, state: State, newest: Draft[Deposit] | None) -> bool:
         """Show the frame and the newest decision. False where the viewer wants to end."""
+
+
+class Actor(Protocol):
+    """Someone who acts on a decision."""
+
+    def act(self, deposit: Deposit) -> None:
+        """Act, without holding up who calls."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +61,13 @@ class Loop:
     """The graph's input."""
     reporter: Reporter
     sinks: Sequence[Sink]
+    """Those that are written to in this loop."""
     stop: threading.Event
     """Set by whoever wants the loop to end after the frame in hand."""
+    ledger: Ledger = field(default_factory=Numbers)
+    """Gives events their numbers, and keeps those that others fetch."""
+    actors: Sequence[Actor] = ()
+    """Told of each decision before anything is written. They return at once."""
     clock: Clock = time.monotonic
     max_frames: int | None = None
     """End after so many frames; None: when the source ends."""
@@ -69,7 +82,7 @@ class Loop:
     _reasons: Counter[str] = field(default_factory=Counter, init=False)
     """Why answers were rejected, and how many were not."""
     _classified: Classified | None = field(default=None, init=False)
-    _newest: Event | None = field(default=None, init=False)
+    _newest: Draft[Deposit] | None = field(default=None, init=False)
     _batch: Pixels | None = field(default=None, init=False)
     """What the engine reads from: uint8 [1, height, width, 3]."""
 
@@ -79,13 +92,14 @@ class Loop:
         An episode that is open then is decided on what was seen. Raises SourceError (after that decision is
         out), SinkError, BackendError.
         """
+        self.ledger.wait(self.stop)
         try:
             while not self.stop.is_set() and self.run_once():
                 pass
         except SourceError:
-            self._publish(self.episodes.finish())
+            self._finish()
             raise
-        self._publish(self.episodes.finish())
+        self._finish()
         return self.summary()
 
     def run_once(self) -> bool:
@@ -103,6 +117,11 @@ class Loop:
         if self.view and not self.view.show(frame, self.episodes.state, self._newest):
             self.stop.set()
         return True
+
+    def _finish(self) -> None:
+        outcome = self.episodes.finish()
+        if outcome is not None:
+            self._publish(outcome)
 
     def close(self) -> None:
         """Give back the memory of the engine that serves now, which need not be the first."""
@@ -167,10 +186,17 @@ class Loop:
 
     def _publish(self, outcome: Outcome | None) -> None:
         if outcome is None or self._classified is None:
+            self._hand_over(self.ledger.flush())
             return
         frame, latency = self._classified.frame, self._classified.latency
         age = (self.clock() - frame.captured) * 1e3
-        self._newest = self.reporter.report(outcome, latency, age, frame.name)
-        self._reasons[self._newest.data.reason or Reason.NONE.value] += 1
-        for sink in self.sinks:
-            sink.write(self._newest)
+        made = self._newest = self.reporter.report(outcome, latency, age, frame.name)
+        for actor in self.actors:  # before the disk, whatever time that takes
+            actor.act(made.data)
+        self._reasons[made.data.reason or Reason.NONE.value] += 1
+        self._hand_over(self.ledger.commit(made))
+
+    def _hand_over(self, events: Sequence[Event[Any]]) -> None:
+        for event in events:
+            for sink in self.sinks:
+                sink.write(event)

@@ -13,7 +13,7 @@ import cv2
 from edge.decision import Decision
 from edge.episodes import State
 from edge.errors import UsageError
-from edge.event import Event
+from edge.event import Deposit, Draft
 from edge.preprocess import Pixels
 from edge.sources import Clock, Frame
 
@@ -40,7 +40,7 @@ class Window:
         self._offset: float | None = None
         """The clock less the source's time, at the first frame."""
 
-    def show(self, frame: Frame, state: State, newest: Event | None) -> bool:
+    def show(self, frame: Frame, state: State, newest: Draft[Deposit] | None) -> bool:
         """Show the frame with the newest answer, until the next is due. False where the viewer closed it."""
         cv2.imshow(TITLE, annotate(frame.image, state, newest))
         now = self._clock()
@@ -69,7 +69,7 @@ class Window:
         self.close()
 
 
-def annotate(image: Pixels, state: State, newest: Event | None) -> Pixels:
+def annotate(image: Pixels, state: State, newest: Draft[Deposit] | None) -> Pixels:
     """Return a copy of the BGR picture with the state and the newest decision written on it."""
     out: Pixels = image.copy()
     scale = max(0.5, image.shape[0] / 720)

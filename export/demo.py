@@ -19,6 +19,7 @@ from edge.errors import UsageError
 from edge.evaluate import evaluate, open_judge
 from edge.event import Event
 from edge.manifest import Precision, Verdict
+from edge.outlets import OutletSettings
 from edge.progress import Phase, silent
 from edge.scene import SceneSettings, script
 from edge.scores import Scores
@@ -130,7 +131,9 @@ def demonstrate(
 def _watch(bundle: Path, scene: SceneSettings, events: Path) -> tuple[tuple[str, ...], Summary]:
     """Run the daemon on the moving scene, and read its decisions from the events that it wrote."""
     source = f"demo://?seed={scene.seed}&deposits={scene.deposits}"
-    settings = RunSettings(bundle, source, events=(str(events),), bin_id="demo", allow_failed_parity=True)
+    settings = RunSettings(
+        bundle, source, outlets=OutletSettings((str(events),)), bin_id="demo", allow_failed_parity=True
+    )
     with started(settings, threading.Event()) as loop:
         summary = loop.run()
     lines = events.read_bytes().splitlines()

@@ -43,3 +43,4 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
 def no_user_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep the user's own caches out of every test, and the tests out of them."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg-cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg-state"))

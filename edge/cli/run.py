@@ -19,6 +19,7 @@ import cv2
 
 from edge.cli.app import Interrupted, failed_parity_option, note, run, say_json, shared_options
 from edge.cli.engine import Engine, engine_options
+from edge.cli.outlets import outlet_options, take_outlets
 from edge.daemon import RunSettings, started
 from edge.errors import SourceError, UsageError
 from edge.show import check
@@ -29,6 +30,7 @@ EPILOG = """\b
 Examples:
   edge-run runs/demo/bundle demo://
   edge-run bundle 0 --events events.jsonl --bin kitchen-3
+  edge-run bundle 0 --mqtt mqtts://broker.example --mqtt-password-file secret
   edge-run bundle photos/ --json
 """
 
@@ -36,30 +38,29 @@ Examples:
 @click.command(NAME, epilog=EPILOG)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("source")
-@click.option("--events", metavar="FILE|-", help="Append events here; - is stdout, the default without --json.")
 @click.option("--bin", "bin_id", metavar="ID", help="Name of this bin in events. Default: the host's name.")
 @click.option("--max-frames", type=click.IntRange(min=1), help="End after so many frames.")
 @click.option("--show", is_flag=True, help="Show picture and answer in a window; q closes.")
+@outlet_options
 @engine_options
 @failed_parity_option
 @shared_options
-def command(engine: Engine, events: str | None, bin_id: str | None, as_json: bool, **options: Any) -> None:
+def command(engine: Engine, bin_id: str | None, as_json: bool, **options: Any) -> None:
     """Watch SOURCE with BUNDLE and say what is thrown in: one event for each deposit.
 
     SOURCE is a camera (0, /dev/video0), a video file, a folder of images (each one a deposit), or demo://.
     Ctrl-C or SIGTERM ends cleanly; a second one at once.
     """
-    if events == "-" and as_json:
-        raise UsageError("--events - and --json both write to stdout; name a file for the events")
     if options["show"]:
         _check_display()
-    target = events if events is not None else None if as_json else "-"
+    name = _bin_id(bin_id)
+    outlets = take_outlets(options, name, as_json)
     settings = RunSettings(
         backend=engine.backend,
         precision=engine.precision,
         options=engine.options,
-        events=(target,) if target else (),
-        bin_id=_bin_id(bin_id),
+        outlets=outlets,
+        bin_id=name,
         **options,
     )
     summary = _run(settings)

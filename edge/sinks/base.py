@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from edge.event import Event
 
@@ -11,7 +11,7 @@ from edge.event import Event
 class Sink(Protocol):
     """An open place for events. Not for several threads at once."""
 
-    def write(self, event: Event) -> None:
+    def write(self, event: Event[Any]) -> None:
         """Hand the event over: after this it outlives the process. Raises SinkError where that fails."""
 
     def close(self) -> None:

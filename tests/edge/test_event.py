@@ -5,6 +5,7 @@ import uuid
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from edge.backends import open_backend
 from edge.bundle import Bundle
 from edge.episodes import Outcome
 from edge.event import Latency, Reporter, to_line
+from edge.ledger import Numbers
 from tests.tiny import make_bundle
 
 NOON = datetime(2026, 5, 1, 14, 0, 0, 250_000, tzinfo=timezone(timedelta(hours=2)))
@@ -33,14 +35,15 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def test_an_event_is_the_contract_field_by_field(bundle: Bundle) -> None:
-    made = reporter(bundle)
-    line = to_line(made.report(outcome(0.25, 0.5, 0.25), LATENCY, 41.5))
+    numbers = Numbers()
+    (made,) = numbers.commit(reporter(bundle).report(outcome(0.25, 0.5, 0.25), LATENCY, 41.5))
+    line = to_line(made)
 
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     event = json.loads(line)
     assert str(uuid.UUID(event.pop("id")))
-    assert str(uuid.UUID(event.pop("epoch"))) == made.epoch
+    assert str(uuid.UUID(event.pop("epoch"))) == numbers.epoch
     assert event == {
         "specversion": "1.0",
         "type": "binsight.deposit",
@@ -64,8 +67,8 @@ def test_an_event_is_the_contract_field_by_field(bundle: Bundle) -> None:
 
 
 def test_only_a_folder_source_names_a_file(bundle: Bundle) -> None:
-    event = json.loads(to_line(reporter(bundle).report(outcome(1, 0, 0), LATENCY, 1.0, "a/b.jpg")))
-    assert event["data"]["file"] == "a/b.jpg"
+    made = reporter(bundle).report(outcome(1, 0, 0), LATENCY, 1.0, "a/b.jpg")
+    assert made.data.file == "a/b.jpg"
 
 
 def test_a_rejected_deposit_says_why_and_how_strange_it_is(tmp_path: Path) -> None:
@@ -74,7 +77,7 @@ def test_a_rejected_deposit_says_why_and_how_strange_it_is(tmp_path: Path) -> No
     def said(probability: float, strangeness: float) -> dict[str, object]:
         rest = (1 - probability) / 2
         seen = Outcome(np.array((probability, rest, rest), dtype=np.float32), 3, strangeness)
-        data: dict[str, object] = json.loads(to_line(reporter(made).report(seen, LATENCY, 1.0)))["data"]
+        data: dict[str, object] = msgspec.to_builtins(reporter(made).report(seen, LATENCY, 1.0))["data"]
         return {key: data.get(key) for key in ("decision", "reason", "strangeness")}
 
     assert said(0.9, 0.125) == {"decision": "accepted", "reason": None, "strangeness": 0.125}
@@ -90,12 +93,13 @@ def test_with_costs_the_label_is_the_cheapest(tmp_path: Path) -> None:
 
 
 def test_sequence_counts_within_an_epoch_and_ids_differ(bundle: Bundle) -> None:
-    made = reporter(bundle)
-    events = [made.report(outcome(1, 0, 0), LATENCY, 1.0) for _ in range(3)]
+    made, numbers = reporter(bundle), Numbers()
+    drafts = [made.report(outcome(1, 0, 0), LATENCY, 1.0) for _ in range(3)]
+    events = [event for one in drafts for event in numbers.commit(one)]
     assert [event.sequence for event in events] == ["1", "2", "3"]
+    assert [event.id for event in events] == [one.id for one in drafts]
     assert len({event.id for event in events}) == 3
     assert len({event.epoch for event in events}) == 1
-    assert reporter(bundle).epoch != made.epoch
 
 
 @pytest.mark.parametrize(

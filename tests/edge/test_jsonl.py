@@ -6,27 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from edge.decision import Decision
 from edge.errors import SinkError
-from edge.event import BundleName, Deposit, Event, Latency
-from edge.sinks import open_sink
+from edge.event import Deposit, Event, to_line
+from edge.sinks import Rotation, open_sink
+from tests.events import deposit
 
 
-def event(sequence: int) -> Event:
-    data = Deposit(
-        label="can",
-        confidence=1.0,
-        decision=Decision.ACCEPTED,
-        probabilities={"can": 1.0, "cup": 0.0},
-        frame_age_ms=1.0,
-        latency_ms=Latency(0.1, 0.2, 0.3),
-        frames_seen=1,
-        bundle=BundleName("tiny", "0" * 64),
-        precision="fp32",
-        backend="onnxruntime",
-    )
+def event(sequence: int) -> Event[Deposit]:
     return Event(
-        source="/bins/b", id="i", time="2026-01-01T00:00:00Z", sequence=str(sequence), epoch="e", data=data
+        source="/bins/b", id="i", time="2026-01-01T00:00:00Z", sequence=str(sequence), epoch="e", data=deposit()
     )
 
 
@@ -102,3 +90,39 @@ def test_closing_twice_is_fine(tmp_path: Path) -> None:
     sink = open_sink(str(tmp_path / "events.jsonl"))
     sink.close()
     sink.close()
+
+
+class TestRotation:
+    def test_full_files_are_put_by_and_the_oldest_go(self, tmp_path: Path) -> None:
+        file = tmp_path / "events.jsonl"
+        size = len(to_line(event(1)))
+        with open_sink(str(file), Rotation(3 * size, files=2)) as sink:
+            for number in range(1, 9):
+                sink.write(event(number))
+        with open_sink(str(file), Rotation(3 * size, files=2)) as sink:  # it goes on where it was
+            for number in (9, 10):
+                sink.write(event(number % 10))
+        names = ["events.jsonl", "events.jsonl.1", "events.jsonl.2"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == names
+        assert [sequences(tmp_path / name) for name in names] == [["0"], ["7", "8", "9"], ["4", "5", "6"]]
+
+    def test_one_event_that_is_too_large_gets_a_file(self, tmp_path: Path) -> None:
+        file = tmp_path / "events.jsonl"
+        with open_sink(str(file), Rotation(10)) as sink:
+            for number in (1, 2):
+                sink.write(event(number))
+        assert (sequences(file), sequences(tmp_path / "events.jsonl.1")) == (["2"], ["1"])
+
+    def test_a_file_that_can_not_be_put_by_grows(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise OSError(13, "Permission denied")
+
+        file = tmp_path / "events.jsonl"
+        with open_sink(str(file), Rotation(10)) as sink:
+            monkeypatch.setattr(os, "replace", refuse)
+            for number in (1, 2):
+                sink.write(event(number))
+        assert sequences(file) == ["1", "2"]
+        assert "can't be rotated: Permission denied; it grows" in caplog.text

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,8 +12,9 @@ import pytest
 from edge.backends import Answers, Backend, open_backend
 from edge.bundle import Bundle
 from edge.episodes import State
-from edge.errors import BackendError, SinkError, SourceError
-from edge.event import Event, Reporter
+from edge.errors import BackendError, OutboxFullError, SinkError, SourceError
+from edge.event import Deposit, Draft, Event, Reporter
+from edge.ledger import Numbers
 from edge.loop import Loop
 from edge.manifest import Precision
 from edge.preprocess import Pixels, fit
@@ -222,6 +223,59 @@ def test_a_stranger_is_told_by_its_middle_frame_and_counted(tmp_path: Path) -> N
     (event,) = sink.events
     assert event.data.strangeness == pytest.approx(float(alone[0]), abs=1e-5)
     assert (summary.decisions, summary.rejected_stranger, summary.rejected_unsure) == (1, 0, 0)
+
+
+class TestLedger:
+    def test_the_flap_hears_of_a_decision_before_anything_is_written(self, make: Make) -> None:
+        order: list[str] = []
+
+        class Slow(Numbers):
+            def commit(self, made: Draft[Any]) -> Sequence[Event[Any]]:
+                order.append("disk")
+                return super().commit(made)
+
+        class Flap:
+            def act(self, deposit: Deposit) -> None:
+                order.append(deposit.label)
+
+        loop, sink = make([solid("red")], single=True)
+        loop.ledger, loop.actors = Slow(), [Flap()]
+        loop.run()
+        assert order == ["red", "disk"]
+        assert len(sink.events) == 1
+
+    def test_what_could_not_be_numbered_is_written_when_it_can(self, make: Make) -> None:
+        class Late(Numbers):
+            def __init__(self) -> None:
+                super().__init__()
+                self.kept: list[Draft[Any]] = []
+
+            def commit(self, made: Draft[Any]) -> Sequence[Event[Any]]:
+                self.kept.append(made)
+                return ()
+
+            def flush(self) -> Sequence[Event[Any]]:
+                made, self.kept = self.kept, []
+                return [event for one in made for event in super(Late, self).commit(one)]
+
+        loop, sink = make(scene(("", 1), ("red", 1.5), ("", 1)))
+        loop.ledger = Late()
+        assert loop.run().decisions == 1
+        assert [event.data.label for event in sink.events] == ["red"]
+
+    def test_an_outbox_that_is_full_for_good_ends_the_run(self, make: Make) -> None:
+        class Full(Numbers):
+            def flush(self) -> Sequence[Event[Any]]:
+                raise OutboxFullError("full")
+
+        loop, _ = make(scene(("", 1)))
+        loop.ledger = Full()
+        with pytest.raises(OutboxFullError):
+            loop.run()
+        loop, _ = make(scene(("", 1)))
+        loop.ledger = Full()
+        loop.stop.set()  # who was told to end does not complain
+        assert loop.run().frames == 0
 
 
 class TestTakeOver:

@@ -1,0 +1,260 @@
+"""No event that was committed is lost: kills of the daemon and of a real mosquitto, power cuts of a real ext4."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from benchmarks.record import Row, keep
+from edge.delivery import Delivery
+from edge.sinks.mqtt import Mqtt
+from edge.sinks.mqtt_settings import Acknowledge, MqttSettings
+from tests.broker import Broker, Listener
+from tests.events import a_draft, bodies, open_outbox
+
+DAEMON_KILLS, BROKER_KILLS, POWER_CUTS = 200, 50, 30
+
+SHUTDOWN = 0x8004587D
+"""EXT4_IOC_SHUTDOWN; with flag 2 nothing that is not on the disk gets there any more: a power cut."""
+
+NO_LOG_FLUSH = 2
+
+FORKS = """
+import os, sys
+from pathlib import Path
+from edge.delivery import Delivery
+from edge.ledger import Recorder
+from edge.sinks.mqtt import Mqtt
+from edge.sinks.mqtt_settings import Acknowledge, MqttSettings
+from tests.events import a_draft, open_outbox
+for _ in sys.stdin:
+    if os.fork():
+        os.wait()
+        print("dead", flush=True)
+        continue
+    print(os.getpid(), flush=True)
+    import time
+    settings = MqttSettings("127.0.0.1", int(sys.argv[2]), acknowledge=Acknowledge(sys.argv[3]), patience=5.0)
+    with open_outbox(Path(sys.argv[1])) as outbox:
+        recorder = Recorder(outbox, "b", lambda: delivery.wake())
+        delivery = Delivery(Mqtt(settings, "b"), outbox.path, "b", recorder.post)
+        delivery.start()
+        while True:
+            for event in recorder.commit(a_draft()):
+                print(event.sequence, event.id, flush=True)
+            time.sleep(0.02)
+"""
+"""Each line on stdin begins a bin that commits and delivers until it is killed, and says what it has committed."""
+
+COMMITS = """
+import sys
+from pathlib import Path
+from tests.events import a_draft, open_outbox
+with open_outbox(Path(sys.argv[1])) as outbox:
+    while True:
+        for event in outbox.commit([a_draft()]):
+            print(event.sequence, event.id, flush=True)
+"""
+
+
+@dataclass
+class Tally:
+    """What was committed, and what arrived."""
+
+    committed: dict[int, str] = field(default_factory=dict)
+    arrived: list[tuple[int, str]] = field(default_factory=list)
+
+    def lost(self) -> int:
+        there = {*self.arrived}
+        return sum((number, id_) not in there for number, id_ in self.committed.items())
+
+    def twice(self) -> int:
+        return len(self.arrived) - len({*self.arrived})
+
+    def strange(self) -> int:
+        """Numbers that came with two ids."""
+        ids: dict[int, set[str]] = {}
+        for number, id_ in self.arrived:
+            ids.setdefault(number, set()).add(id_)
+        return sum(len(known) > 1 for known in ids.values())
+
+
+def prove_events() -> bool:
+    """Run all, and keep the figures."""
+    application = kills("application", DAEMON_KILLS, BROKER_KILLS)
+    broker = kills("broker", DAEMON_KILLS, 0)
+    both = kills("broker", DAEMON_KILLS, BROKER_KILLS)
+    rows: list[Row] = [
+        *_rows(f"`--ack application`, {DAEMON_KILLS} daemon and {BROKER_KILLS} broker kills", application, "0"),
+        *_rows(f"`--ack broker`, {DAEMON_KILLS} daemon kills", broker, "0"),
+        *_rows(f"`--ack broker`, {DAEMON_KILLS} daemon and {BROKER_KILLS} broker kills", both, ""),
+    ]
+    cut = power_cuts(POWER_CUTS)
+    if cut is None:
+        rows.append(("power cuts", "not run: no root, or no loop device", "0 lost"))
+    else:
+        rows.append(
+            (f"committed events lost in {POWER_CUTS} power cuts", f"{cut.lost()} of {len(cut.committed)}", "0")
+        )
+    rows.append(("a commit, median ms", f"{commit_ms():.1f}", ""))
+    keep("events", "Kills -9 of a bin that delivers by a real mosquitto; power cuts of ext4", rows)
+    total = application.lost() + broker.lost() + (cut.lost() if cut else 0)
+    return total + application.strange() + broker.strange() + both.strange() == 0
+
+
+def _rows(what: str, tally: Tally, target: str) -> list[Row]:
+    return [
+        (f"{what}: committed events lost", f"{tally.lost()} of {len(tally.committed)}", target),
+        (f"{what}: came twice", f"{tally.twice() / max(1, len(tally.arrived)):.1%}", ""),
+        (f"{what}: numbers with two ids", str(tally.strange()), "0"),
+    ]
+
+
+def kills(acknowledge: str, daemons: int, brokers: int, seed: int = 1) -> Tally:
+    """Kill bins and the broker at random moments, let all be delivered, and compare."""
+    rng = random.Random(seed)
+    tally = Tally()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "outbox.db"
+        with (
+            Broker(folder / "broker") as broker,
+            Listener(broker.port, acks=acknowledge == "application") as listener,
+        ):
+            with _forks(path, broker.port, acknowledge) as forks:
+                at = {*rng.sample(range(daemons), brokers)}
+                for number in range(daemons):
+                    killer = threading.Thread(target=_restart, args=(broker, rng.uniform(0, 0.5)))
+                    if number in at:
+                        killer.start()
+                    tally.committed.update(_one_life(forks, rng.uniform(0.05, 1.0)))
+                    if number in at:
+                        killer.join()
+                _drain(forks, path)
+            last = len(listener.messages)
+            while True:  # what the broker still holds
+                time.sleep(2)
+                if len(listener.messages) == last:
+                    break
+                last = len(listener.messages)
+            tally.arrived = [(int(event["sequence"]), event["id"]) for event in listener.events()]
+    return tally
+
+
+@contextmanager
+def _forks(path: Path, port: int, acknowledge: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", FORKS, str(path), str(port), acknowledge]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as forks:
+        yield forks
+        assert forks.stdin
+        forks.stdin.close()
+
+
+def _one_life(forks: subprocess.Popen[str], seconds: float) -> dict[int, str]:
+    assert forks.stdin
+    assert forks.stdout
+    forks.stdin.write("\n")
+    forks.stdin.flush()
+    process = int(forks.stdout.readline())
+    timer = threading.Timer(seconds, os.kill, (process, signal.SIGKILL))
+    timer.start()
+    lines = [*iter(forks.stdout.readline, "dead\n")]
+    return {int(number): id_ for number, id_ in (line.split() for line in lines if line.count(" ") == 1)}
+
+
+def _drain(forks: subprocess.Popen[str], path: Path) -> None:
+    """Deliver what waits, in this process."""
+    _, port, acknowledge = forks.args[-3:]  # type: ignore[index,misc]
+    settings = MqttSettings("127.0.0.1", int(port), acknowledge=Acknowledge(acknowledge), patience=5.0)
+    with open_outbox(path) as outbox:
+        delivery = Delivery(Mqtt(settings, "b"), path, "b", print)
+        delivery.start()
+        end = time.monotonic() + 120
+        while outbox.counters().depth and time.monotonic() < end:
+            time.sleep(0.1)
+        delivery.close()
+
+
+def _restart(broker: Broker, after: float) -> None:
+    time.sleep(after)
+    broker.end()
+    broker.start()
+
+
+def power_cuts(count: int, seed: int = 2) -> Tally | None:
+    """Cut the power under an outbox on an ext4 of its own. None where this machine can't."""
+    if os.geteuid() or not shutil.which("mkfs.ext4"):
+        return None
+    rng, tally = random.Random(seed), Tally()
+    with tempfile.TemporaryDirectory() as name:
+        image, disk = Path(name) / "image", Path(name) / "disk"
+        disk.mkdir()
+        with image.open("wb") as file:
+            file.truncate(128 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+        for _ in range(count):
+            if subprocess.run(["mount", "-o", "loop", image, disk], check=False, capture_output=True).returncode:
+                return None
+            tally.committed.update(_until_the_cut(disk, rng.uniform(0.2, 1.5)))
+            subprocess.run(["umount", disk], check=True)
+        subprocess.run(["mount", "-o", "loop", image, disk], check=True)
+        try:
+            tally.arrived = _there(disk / "outbox.db")
+        finally:
+            subprocess.run(["umount", disk], check=True)
+    return tally
+
+
+def _until_the_cut(disk: Path, seconds: float) -> dict[int, str]:
+    command = [sys.executable, "-c", COMMITS, str(disk / "outbox.db")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
+        assert child.stdout
+        lines = [child.stdout.readline()]
+        timer = threading.Timer(seconds, _cut, (disk, child))
+        timer.start()
+        lines += child.stdout.readlines()
+        timer.join()
+    return {int(number): id_ for number, id_ in (line.split() for line in lines if line.endswith("\n"))}
+
+
+def _cut(disk: Path, child: subprocess.Popen[str]) -> None:
+    handle = os.open(disk, os.O_RDONLY)
+    try:
+        fcntl.ioctl(handle, SHUTDOWN, NO_LOG_FLUSH.to_bytes(4, "little"))
+    finally:
+        os.close(handle)
+    child.kill()
+
+
+def _there(path: Path) -> list[tuple[int, str]]:
+    open_outbox(path).close()
+    return [(int(event["sequence"]), event["id"]) for event in bodies(path)]
+
+
+def commit_ms(count: int = 300) -> float:
+    """Return how long one commit takes in a temporary folder, in milliseconds."""
+    taken = []
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name, open_outbox(Path(name) / "outbox.db") as outbox:
+        for _ in range(count):
+            begun = time.perf_counter()
+            outbox.commit([a_draft()])
+            taken.append((time.perf_counter() - begun) * 1e3)
+    return median(taken)
+
+
+if __name__ == "__main__":
+    print(json.dumps({"passed": prove_events()}))
