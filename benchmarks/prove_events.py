@@ -44,7 +44,7 @@ from tests.events import a_draft, open_outbox
 for _ in sys.stdin:
     if os.fork():
         os.wait()
-        print("dead", flush=True)
+        print("over", flush=True)
         continue
     print(os.getpid(), flush=True)
     import time
@@ -138,10 +138,10 @@ def kills(acknowledge: str, daemons: int, brokers: int, seed: int = 1) -> Tally:
             with _forks(path, broker.port, acknowledge) as forks:
                 at = {*rng.sample(range(daemons), brokers)}
                 for number in range(daemons):
-                    killer = threading.Thread(target=_restart, args=(broker, rng.uniform(0, 0.5)))
+                    killer = threading.Thread(target=_restart, args=(broker, rng.uniform(0, 0.3)))
                     if number in at:
                         killer.start()
-                    tally.committed.update(_one_life(forks, rng.uniform(0.05, 1.0)))
+                    tally.committed.update(_one_life(forks, rng.uniform(0.05, 0.6)))
                     if number in at:
                         killer.join()
                 _drain(forks, path)
@@ -172,8 +172,12 @@ def _one_life(forks: subprocess.Popen[str], seconds: float) -> dict[int, str]:
     process = int(forks.stdout.readline())
     timer = threading.Timer(seconds, os.kill, (process, signal.SIGKILL))
     timer.start()
-    lines = [*iter(forks.stdout.readline, "dead\n")]
-    return {int(number): id_ for number, id_ in (line.split() for line in lines if line.count(" ") == 1)}
+    said: dict[int, str] = {}
+    while not (line := forks.stdout.readline()).endswith("over\n"):
+        number, id_ = line.split()
+        said[int(number)] = id_
+    timer.join()
+    return said  # what stood before "over" on its line was cut short by the kill
 
 
 def _drain(forks: subprocess.Popen[str], path: Path) -> None:
