@@ -17,7 +17,7 @@ from edge.cli.app import NO, OK, Interrupted, note, progress_bar, run, say, say_
 from edge.daemon import RunSettings, started
 from edge.errors import UsageError
 from edge.evaluate import evaluate, open_judge
-from edge.event import Event
+from edge.event import Deposit, Event
 from edge.manifest import Precision, Verdict
 from edge.outlets import OutletSettings
 from edge.progress import Phase, silent
@@ -137,7 +137,7 @@ def _watch(bundle: Path, scene: SceneSettings, events: Path) -> tuple[tuple[str,
     with started(settings, threading.Event()) as loop:
         summary = loop.run()
     lines = events.read_bytes().splitlines()
-    return tuple(msgspec.json.decode(line, type=Event).data.label for line in lines), summary
+    return tuple(msgspec.json.decode(line, type=Event[Deposit]).data.label for line in lines), summary
 
 
 @click.command(epilog="Example: edge-demo -o demo", context_settings={"show_default": True})
