@@ -18,7 +18,7 @@ from edge.backends.openvino import OpenVino, load_openvino
 from edge.errors import BackendError
 from edge.manifest import Precision
 from export.calibration import Method, find_range, observe
-from export.int8 import divergence
+from export.int8 import MOST_DIVERGENCE, divergence
 from export.qdq import Plan, Scheme, quantize, tensors_of
 from tests.edge.test_backends import outside_weights, small_model
 from tests.export import nets
@@ -136,7 +136,7 @@ class TestRealNetwork:
             assert convolutions(backend) in ({"u8", "f32"}, {"u8"}, {"i8", "f32"}, {"i8"})
             got = backend.infer(seen).probabilities
         expected = infer(asked.model, seen).probabilities
-        assert divergence(expected, got) < 0.002
+        assert divergence(expected, got) < MOST_DIVERGENCE  # as two int8 graphs may differ
         assert (expected.argmax(axis=1) == got.argmax(axis=1)).mean() > 0.95
 
 
