@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: setup demo check test bench proof proof-latency proof-demo proof-train \
+.PHONY: setup demo check test test-train test-others bench proof proof-latency proof-demo proof-train \
   proof-throughput proof-strangers proof-models proof-export proof-engines proof-data proof-events proof-gpu gpu-proof clean
 
 setup: $(READY)
@@ -26,8 +26,16 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# In two processes of one thread each: a test waits more than it computes, and two programs that both take all cores
+# for their threads hinder each other.
 test: $(READY)
-	$(BIN)/pytest
+	$(MAKE) --jobs=2 --keep-going test-train test-others
+
+test-train: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/train
+
+test-others: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --ignore=tests/train
 
 bench: $(READY)
 	$(BIN)/pytest benchmarks --benchmark-enable --benchmark-only
