@@ -54,7 +54,6 @@ def command(
     with --allow-failed-parity, and warns of one of which so few photos could show neither.
     """
     from export.engines import make_engines  # noqa: PLC0415
-    from export.papers import parity_rows  # noqa: PLC0415
     from export.run import export  # noqa: PLC0415  torch is heavy: --help must not wait for it
     from train.runs import newest_run  # noqa: PLC0415
 
@@ -73,32 +72,35 @@ def command(
     bundle = exported.bundle
     engines = make_engines(bundle, options, progress_bar) if tensorrt else ()
     if as_json:
-        sizes = {entry.file: entry.bytes for entry in bundle.manifest.files}
-        artifacts = [
-            {
-                "precision": one.precision.value,
-                "runtimes": one.runtimes,
-                "file": one.file,
-                "bytes": sizes[one.file],
-                "reject_threshold": one.reject_threshold,
-                "stranger_threshold": one.stranger_threshold,
-                **({} if one.rejection is None else asdict(one.rejection)),
-            }
-            for one in bundle.manifest.artifacts
-        ]
-        say_json(
-            {
-                "bundle": str(bundle.folder),
-                "artifacts": artifacts,
-                "parity": parity_rows(bundle.manifest.artifacts),
-                **({"engines": [asdict(one) for one in engines]} if tensorrt else {}),
-            }
-        )
+        say_json(_as_json(bundle) | ({"engines": [asdict(one) for one in engines]} if tensorrt else {}))
     else:
         _print_table(bundle)
         for one in engines:
             say(f"{one.file} on TensorRT: {one.verdict.value + ': ' if one.verdict else ''}{one.said}")
     return OK if exported.passed and not any(one.failed for one in engines) else NO
+
+
+def _as_json(bundle: Bundle) -> dict[str, object]:
+    from export.papers import parity_rows  # noqa: PLC0415
+
+    sizes = {entry.file: entry.bytes for entry in bundle.manifest.files}
+    artifacts = [
+        {
+            "precision": one.precision.value,
+            "runtimes": one.runtimes,
+            "file": one.file,
+            "bytes": sizes[one.file],
+            "reject_threshold": one.reject_threshold,
+            "stranger_threshold": one.stranger_threshold,
+            **({} if one.rejection is None else asdict(one.rejection)),
+        }
+        for one in bundle.manifest.artifacts
+    ]
+    return {
+        "bundle": str(bundle.folder),
+        "artifacts": artifacts,
+        "parity": parity_rows(bundle.manifest.artifacts),
+    }
 
 
 def _print_table(bundle: Bundle) -> None:
