@@ -1,56 +1,89 @@
-"""What the benchmarks share: a real MobileNetV2 bundle with random weights, and frames of a camera."""
+"""What the benchmarks share: a bundle, what is told beside a figure, and figures that another process measured."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from typing import Protocol
 
 import cv2
-import numpy as np
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
 
-from edge import golden
-from edge.backends import Graph, open_graph
-from edge.bundle import Bundle, write
-from edge.manifest import Artifact, Manifest, OutputSpec, Precision, Provenance, Verdict
-from edge.parity import compare
-from edge.preprocess import InputSpec, Pixels, Resize, preprocess
-from export.graph import OPSET, to_onnx
-from train.backbone import make_classifier
+from benchmarks.made import mobilenet
+from edge.backends import BackendInfo
+from edge.bundle import Bundle
+from edge.manifest import Precision
+from edge.surroundings import key_of
 
-LABELS = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
-SPEC = InputSpec(224, 224, Resize.CROP, 256)
-"""What edge-train uses by default."""
+NO_GRAPH = BackendInfo("none", "", Precision.FP32, "none", 1, ())
+
+
+class About(Protocol):
+    """Puts beside a figure what it depends on."""
+
+    def __call__(self, info: BackendInfo = NO_GRAPH, bundle: Bundle | None = None, **more: object) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def about(benchmark: BenchmarkFixture) -> About:
+    """Give every benchmark its extra_info; who runs a graph calls this again with what runs it."""
+
+    def tell(info: BackendInfo = NO_GRAPH, bundle: Bundle | None = None, **more: object) -> None:
+        its = asdict(key_of(info)) | {"provider": info.provider}
+        if not info.file:
+            its["precision"] = "none"
+        benchmark.extra_info.update(its, bundle=bundle.manifest.version if bundle else "", **more)
+
+    tell()
+    return tell
+
+
+class Clock:
+    """Stands still but for what it is told went by, in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def __str__(self) -> str:
+        return "measured elsewhere"  # what the JSON has for a timer
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+
+Kept = Callable[[Iterable[float]], None]
+"""Takes seconds, as another process or a clock inside a longer piece of work measured them."""
+
+
+@pytest.fixture
+def kept(benchmark: BenchmarkFixture) -> Kept:
+    """Make a benchmark of times that were measured elsewhere: one round each."""
+    clock = Clock()
+    benchmark._timer = clock
+
+    def keep(seconds: Iterable[float]) -> None:
+        values = list(seconds)
+        assert values
+        assert min(values) >= 0
+        each = iter(values)
+        benchmark.pedantic(lambda: clock.pass_by(next(each)), rounds=len(values))
+
+    return keep
+
+
+@pytest.fixture(autouse=True)
+def one_thread_for_opencv() -> Iterator[None]:
+    """As the daemon sets it."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    yield
+    cv2.setNumThreads(before)
 
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """MobileNetV2 at 224 without training: what it answers is noise, what it costs is not."""
-    model = to_onnx(make_classifier("mobilenet_v2", len(LABELS)).eval(), 1.0, SPEC).SerializeToString()
-    graph = Graph("model.fp32.onnx", Precision.FP32, model, SPEC.shape)
-    image = cv2.imencode(".jpg", frame(640, 480))[1].tobytes()
-    with open_graph(graph, "onnxruntime") as backend:
-        answers = backend.infer(preprocess(image, SPEC)[None])
-        parity = compare(backend.info, answers, answers, np.zeros(1, dtype=np.int64), LABELS)
-    manifest = Manifest(
-        name="benchmark",
-        labels=LABELS,
-        input=SPEC,
-        output=OutputSpec(1.0),
-        recommended=Precision.FP32,
-        artifacts=(Artifact(Precision.FP32, ("onnxruntime",), graph.file, OPSET, parity, Verdict.PASS),),
-        provenance=Provenance("", "", {}, 0, "mobilenet_v2", "none", {}),
-    )
-    expected = {graph.file: golden.Expected(answers, golden.TOLERANCE[Precision.FP32])}
-    contents = {graph.file: model, golden.GOLDEN: golden.pack([image], SPEC, expected)}
-    folder: Path = tmp_path_factory.mktemp("bench") / "bundle"
-    return write(folder, manifest, contents)
-
-
-def frame(width: int, height: int) -> Pixels:
-    """Return a picture with structure at all scales: uint8 [height, width, 3] BGR."""
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, (height // 40 + 1, width // 40 + 1, 3), dtype=np.uint8)
-    picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
-    noisy = picture + rng.integers(-12, 13, picture.shape, dtype=np.int16)
-    result: Pixels = np.clip(noisy, 0, 255).astype(np.uint8)
-    return result
+    return mobilenet(tmp_path_factory.mktemp("bench") / "bundle")

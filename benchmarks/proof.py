@@ -1,11 +1,12 @@
-"""The slower proofs, on TrashNet beside the project: trains, exports, judges, and keeps the figures.
+"""The slower proofs: what is too long for the tests, measured.
 
-`python -m benchmarks.proof train`, then `export` and `engines`; `demo`, `latency`, `throughput` and `models` need
-no data. Each rewrites its section of docs/measurements.md. Exits 1 where a target is missed.
+`python -m benchmarks.proof NAME`, or `make proof-NAME`. Each rewrites its section of docs/measurements.md. Exits 1
+where a target is missed.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import subprocess
@@ -15,47 +16,74 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.prove_data import prove_data
-from benchmarks.prove_engines import prove_engines
-from benchmarks.prove_events import prove_events
-from benchmarks.prove_export import prove_export
-from benchmarks.prove_folds import prove_folds
-from benchmarks.prove_gpu import prove_gpu
-from benchmarks.prove_models import prove_models
-from benchmarks.prove_strangers import prove_strangers
-from benchmarks.prove_throughput import prove_throughput
-from benchmarks.record import DATA, ROOT, WORK, keep
+from benchmarks.record import DATA, WORK, keep
 
 BIN = Path(sys.executable).parent
 
 MOST_DEMO_MINUTES = 6.0
 
 
+PROOFS = {
+    "aarch64": "prove_install:prove_aarch64",
+    "age": "prove_age:prove_age",
+    "camera": "prove_camera:prove_camera",
+    "capture": "prove_capture:prove_capture",
+    "data": "prove_data:prove_data",
+    "demo": "proof:prove_demo",
+    "deposits": "prove_deposits:prove_deposits",
+    "drift": "prove_drift:prove_drift",
+    "engines": "prove_engines:prove_engines",
+    "events": "prove_events:prove_events",
+    "eval": "prove_eval:prove_eval",
+    "export": "prove_export:prove_export",
+    "gate": "prove_gate:prove_gate",
+    "gpu": "prove_gpu:prove_gpu",
+    "health": "prove_health:prove_health",
+    "install": "prove_install:prove_install",
+    "latency": "prove_latency:prove_latency",
+    "memory": "prove_memory:prove_memory",
+    "models": "prove_models:prove_models",
+    "peers": "peers.run:prove_peers",
+    "rtsp": "prove_cameras:prove_cameras",
+    "sizes": "prove_sizes:prove_sizes",
+    "soak": "prove_soak:prove_soak",
+    "start": "prove_start:prove_start",
+    "steady": "prove_steady:prove_steady",
+    "strangers": "prove_strangers:prove_strangers",
+    "swaps": "prove_swaps:prove_swaps",
+    "throughput": "prove_throughput:prove_throughput",
+    "train": "prove_folds:prove_folds",
+    "watchdog": "prove_watchdog:prove_watchdog",
+}
+"""Name to where it is done: imported when it is wanted, for some need much."""
+
+NUMBERED = {
+    "age": "SECONDS",
+    "gate": "RUNS",
+    "health": "SCENES",
+    "rtsp": "FAULTS",
+    "soak": "MINUTES",
+    "strangers": "EPOCHS",
+    "swaps": "SWAPS",
+    "train": "FOLDS",
+}
+"""Those that take a number, and what it counts."""
+
+NEED_DATA = ("train", "strangers", "export", "data")
+"""Those that need TrashNet beside the project."""
+
+
 def main() -> None:
     """Run the proof that is named."""
-    proofs: dict[str, Callable[..., bool]] = {
-        "train": prove_folds,
-        "throughput": prove_throughput,
-        "strangers": prove_strangers,
-        "models": prove_models,
-        "export": prove_export,
-        "engines": prove_engines,
-        "demo": prove_demo,
-        "latency": prove_latency,
-        "gpu": prove_gpu,
-        "data": prove_data,
-        "events": prove_events,
-    }
     name, *numbers = sys.argv[1:] or [""]
-    if (
-        name not in proofs
-        or len(numbers) > (name in ("train", "strangers"))
-        or not all(map(str.isdecimal, numbers))
-    ):
-        sys.exit(f"usage: python -m benchmarks.proof {'|'.join(proofs)}; train [FOLDS], strangers [EPOCHS]")
-    if name in ("train", "strangers", "export", "data") and not DATA.is_file():
-        sys.exit(f"{DATA} is missing: the proofs need TrashNet beside the project")
-    sys.exit(0 if proofs[name](*map(int, numbers)) else 1)
+    if name not in PROOFS or len(numbers) > (name in NUMBERED) or not all(map(str.isdecimal, numbers)):
+        numbered = ", ".join(f"{proof} [{what}]" for proof, what in NUMBERED.items())
+        sys.exit(f"usage: python -m benchmarks.proof {'|'.join(PROOFS)}; {numbered}")
+    if name in NEED_DATA and not DATA.is_file():
+        sys.exit(f"{DATA} is missing: this proof needs TrashNet beside the project")
+    module, _, function = PROOFS[name].partition(":")
+    prove: Callable[..., bool] = getattr(importlib.import_module(f"benchmarks.{module}"), function)
+    sys.exit(0 if prove(*map(int, numbers)) else 1)
 
 
 def prove_demo() -> bool:
@@ -75,25 +103,6 @@ def prove_demo() -> bool:
     ]
     keep("demo", "`edge-demo`, default settings", rows)
     return bool(result["passed"]) and minutes <= MOST_DEMO_MINUTES
-
-
-def prove_latency() -> bool:
-    """A 1080p frame against the bare session.run of the same graph, interleaved in one process."""
-    file = WORK / "latency.json"
-    WORK.mkdir(parents=True, exist_ok=True)
-    test = "benchmarks/test_latency.py::test_a_1080p_frame_costs_little_more_than_its_graph"
-    options = ("--benchmark-enable", "--benchmark-only", f"--benchmark-json={file}")
-    passed = subprocess.run([BIN / "pytest", "-q", test, *options], cwd=ROOT, check=False).returncode == 0
-    figures = json.loads(file.read_text())["benchmarks"][0]["extra_info"]
-    rows = [
-        ("bare `session.run`, median ms", f"{figures['bare_ms']:.2f}", ""),
-        ("preprocessing, median ms", f"{figures['fit_ms']:.2f}", "at most 0.7"),
-        ("looking for motion, median ms", f"{figures['watch_ms']:.2f}", ""),
-        ("frame to decision over bare", f"{figures['ratio']:.2f}", "at most 1.3"),
-        ("the same with the look for motion", f"{figures['ratio_watched']:.2f}", ""),
-    ]
-    keep("latency", "MobileNetV2 at 224, fp32, 1080p frames, ONNX Runtime", rows)
-    return passed
 
 
 def _command(name: str, *arguments: str) -> Any:

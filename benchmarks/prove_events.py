@@ -15,14 +15,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from benchmarks.daemon_kills import daemon_kills
 from benchmarks.record import Row, keep
-from edge.delivery import Delivery
-from edge.sinks.mqtt import Mqtt
-from edge.sinks.mqtt_settings import Acknowledge, MqttSettings
+from benchmarks.tally import Tally, drain, heard, killed_meanwhile
 from tests.broker import Broker, Listener
 from tests.events import a_draft, bodies, open_outbox
 
@@ -71,37 +69,18 @@ with open_outbox(Path(sys.argv[1])) as outbox:
 """
 
 
-@dataclass
-class Tally:
-    """What was committed, and what arrived."""
-
-    committed: dict[int, str] = field(default_factory=dict)
-    arrived: list[tuple[int, str]] = field(default_factory=list)
-
-    def lost(self) -> int:
-        there = {*self.arrived}
-        return sum((number, id_) not in there for number, id_ in self.committed.items())
-
-    def twice(self) -> int:
-        return len(self.arrived) - len({*self.arrived})
-
-    def strange(self) -> int:
-        """Numbers that came with two ids."""
-        ids: dict[int, set[str]] = {}
-        for number, id_ in self.arrived:
-            ids.setdefault(number, set()).add(id_)
-        return sum(len(known) > 1 for known in ids.values())
-
-
 def prove_events() -> bool:
     """Run all, and keep the figures."""
+    every = f"{DAEMON_KILLS} daemon and {BROKER_KILLS} broker kills"
+    whole = daemon_kills(DAEMON_KILLS, BROKER_KILLS)
     application = kills("application", DAEMON_KILLS, BROKER_KILLS)
     broker = kills("broker", DAEMON_KILLS, 0)
     both = kills("broker", DAEMON_KILLS, BROKER_KILLS)
     rows: list[Row] = [
-        *_rows(f"`--ack application`, {DAEMON_KILLS} daemon and {BROKER_KILLS} broker kills", application, "0"),
-        *_rows(f"`--ack broker`, {DAEMON_KILLS} daemon kills", broker, "0"),
-        *_rows(f"`--ack broker`, {DAEMON_KILLS} daemon and {BROKER_KILLS} broker kills", both, ""),
+        *whole.rows(f"the whole `edge-run --ack application`, {every}", "0"),
+        *application.rows(f"its outbox alone, `--ack application`, {every}", "0"),
+        *broker.rows(f"`--ack broker`, {DAEMON_KILLS} daemon kills", "0"),
+        *both.rows(f"`--ack broker`, {every}", ""),
     ]
     cut = power_cuts(POWER_CUTS)
     if cut is None:
@@ -112,16 +91,8 @@ def prove_events() -> bool:
         )
     rows.append(("a commit, median ms", f"{commit_ms():.1f}", ""))
     keep("events", "Kills -9 of a bin that delivers by a real mosquitto; power cuts of ext4", rows)
-    total = application.lost() + broker.lost() + (cut.lost() if cut else 0)
-    return total + application.strange() + broker.strange() + both.strange() == 0
-
-
-def _rows(what: str, tally: Tally, target: str) -> list[Row]:
-    return [
-        (f"{what}: committed events lost", f"{tally.lost()} of {len(tally.committed)}", target),
-        (f"{what}: came twice", f"{tally.twice() / max(1, len(tally.arrived)):.1%}", ""),
-        (f"{what}: numbers with two ids", str(tally.strange()), "0"),
-    ]
+    total = whole.lost() + application.lost() + broker.lost() + (cut.lost() if cut else 0)
+    return total + sum(tally.strange() for tally in (whole, application, broker, both)) == 0
 
 
 def kills(acknowledge: str, daemons: int, brokers: int, seed: int = 1) -> Tally:
@@ -138,20 +109,10 @@ def kills(acknowledge: str, daemons: int, brokers: int, seed: int = 1) -> Tally:
             with _forks(path, broker.port, acknowledge) as forks:
                 at = {*rng.sample(range(daemons), brokers)}
                 for number in range(daemons):
-                    killer = threading.Thread(target=_restart, args=(broker, rng.uniform(0, 0.3)))
-                    if number in at:
-                        killer.start()
-                    tally.committed.update(_one_life(forks, rng.uniform(0.05, 0.6)))
-                    if number in at:
-                        killer.join()
-                _drain(forks, path)
-            last = len(listener.messages)
-            while True:  # what the broker still holds
-                time.sleep(2)
-                if len(listener.messages) == last:
-                    break
-                last = len(listener.messages)
-            tally.arrived = [(int(event["sequence"]), event["id"]) for event in listener.events()]
+                    with killed_meanwhile(broker, number, at, rng, 0.3):
+                        tally.committed.update(_one_life(forks, rng.uniform(0.05, 0.6)))
+            drain(path, broker.port, acknowledge)
+            tally.arrived = heard(listener)
     return tally
 
 
@@ -178,25 +139,6 @@ def _one_life(forks: subprocess.Popen[str], seconds: float) -> dict[int, str]:
         said[int(number)] = id_
     timer.join()
     return said  # what stood before "over" on its line was cut short by the kill
-
-
-def _drain(forks: subprocess.Popen[str], path: Path) -> None:
-    """Deliver what waits, in this process."""
-    _, port, acknowledge = forks.args[-3:]  # type: ignore[index,misc]
-    settings = MqttSettings("127.0.0.1", int(port), acknowledge=Acknowledge(acknowledge), patience=5.0)
-    with open_outbox(path) as outbox:
-        delivery = Delivery(Mqtt(settings, "b"), path, "b", print)
-        delivery.start()
-        end = time.monotonic() + 120
-        while outbox.counters().depth and time.monotonic() < end:
-            time.sleep(0.1)
-        delivery.close()
-
-
-def _restart(broker: Broker, after: float) -> None:
-    time.sleep(after)
-    broker.end()
-    broker.start()
 
 
 def power_cuts(count: int, seed: int = 2) -> Tally | None:

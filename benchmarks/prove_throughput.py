@@ -56,7 +56,7 @@ def prove_throughput(size: Size = FULL, work: Path = WORK / "throughput") -> boo
     """Train in three ways, epoch by epoch in turn, and compare the medians of their images per second."""
     device = choose_device("auto")
     shutil.rmtree(work, ignore_errors=True)
-    ours, resident, plain = _three(size, work, device)
+    ours, resident, plain = three_ways(size, work, device)
     rates: dict[str, list[float]] = {"ours": [], "resident": [], "plain": []}
     for epoch in range(1 + size.epochs):
         for name, run in (("ours", ours), ("resident", resident), ("plain", plain)):
@@ -81,7 +81,7 @@ def _judge(rates: dict[str, list[float]]) -> tuple[list[Row], bool]:
     return rows, ours >= LEAST_OF_RESIDENT * resident and ours >= LEAST_OF_PLAIN * plain
 
 
-def _three(size: Size, work: Path, device: torch.device) -> list[Callable[[int], float]]:
+def three_ways(size: Size, work: Path, device: torch.device) -> list[Callable[[int], float]]:
     """Return the three ways of training an epoch, each from its number to images per second."""
     recipe = size.recipe
     listing = _photos(size, work)

@@ -17,7 +17,7 @@ from edge.errors import BackendError, GoldenError
 from edge.evaluate import Judge, evaluate
 from edge.golden import self_test
 from edge.images import list_photos
-from edge.latency import Latency, summarize, time_in_turns
+from edge.latency import Latency, Milliseconds, summarize, time_in_turns
 from edge.manifest import Precision, Verdict
 from edge.parity_check import judge_here
 from edge.preprocess import Pixels
@@ -96,7 +96,7 @@ class Skipped:
     """One sentence."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bench:
     """What ran, what did not, and which is to be taken."""
 
@@ -104,6 +104,8 @@ class Bench:
     skipped: tuple[Skipped, ...]
     recommended: Row | None
     """None: no row passed."""
+    samples: Milliseconds | None = None
+    """float64 [rounds, rows]: what the latencies sum up."""
 
     @property
     def accuracy(self) -> Accuracy | None:
@@ -135,11 +137,12 @@ def bench(bundle: Bundle, settings: BenchSettings, phase: Phase = silent) -> Ben
             skipped += merge(refused, len(fitting))
         if not entered:
             raise BackendError(f"no backend serves {bundle.folder} here: {tell(skipped)}")
-        latencies = _time(bundle, [backend for backend, _ in entered], settings, phase)
+        samples = _time(bundle, [backend for backend, _ in entered], settings, phase)
     rows = tuple(
-        Row(backend.info, judged, latency) for (backend, judged), latency in zip(entered, latencies, strict=True)
+        Row(backend.info, judged, summarize(column))
+        for (backend, judged), column in zip(entered, samples.T, strict=True)
     )
-    return Bench(rows, tuple(skipped), recommend(rows))
+    return Bench(rows, tuple(skipped), recommend(rows), samples)
 
 
 def recommend(rows: Iterable[Row]) -> Row | None:
@@ -215,11 +218,10 @@ def _measure(bundle: Bundle, backend: Backend, data: Path, cache: Path, progress
     )
 
 
-def _time(bundle: Bundle, engines: list[Backend], settings: BenchSettings, phase: Phase) -> list[Latency]:
+def _time(bundle: Bundle, engines: list[Backend], settings: BenchSettings, phase: Phase) -> Milliseconds:
     photos = _photos(bundle, engines[0].info.file)
     with phase("timing") as progress:
-        samples = time_in_turns(engines, photos, settings.rounds, settings.seconds, progress)
-    return [summarize(column) for column in samples.T]
+        return time_in_turns(engines, photos, settings.rounds, settings.seconds, progress)
 
 
 def _photos(bundle: Bundle, file: str) -> Sequence[Pixels]:

@@ -45,6 +45,7 @@ class Delivery:
         clock: Clock = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        self.name = remote.name
         self._remote, self._outbox, self._bin_id = remote, outbox, bin_id
         self._post = post
         """Takes drafts of events of its own."""
@@ -65,6 +66,8 @@ class Delivery:
         """What was last said to be wrong; it is said once, until something gets through again."""
         self._greeted = False
         self.connected = False
+        self._beat = clock()
+        """When the thread last came by."""
         self._thread = threading.Thread(target=self._run, name=f"delivery-{remote.name}", daemon=True)
 
     def start(self) -> None:
@@ -74,6 +77,11 @@ class Delivery:
     def wake(self) -> None:
         """There is something new to carry. Returns at once."""
         self._wake.ring()
+
+    @property
+    def absent_s(self) -> float:
+        """Seconds since the thread last came by: more than WAIT_S where a call takes its time, or never ends."""
+        return self._clock() - self._beat
 
     def close(self, linger: float = LINGER_S) -> None:
         """End: at once where all is carried or the other end is away, else after `linger` seconds at most."""
@@ -114,8 +122,9 @@ class Delivery:
         self._fails += 1
         until = self._clock() + max(delay, after)
         while self._deadline is None and (rest := until - self._clock()) > 0:
+            self._beat = self._clock()
             self._wake.clear()
-            self._wake.wait(rest)
+            self._wake.wait(min(rest, WAIT_S))
 
     def _session(self, pending: Pending) -> None:
         """Connect and carry until the end. Raises SinkError."""
@@ -125,6 +134,7 @@ class Delivery:
             patience, since = self._remote.patience, self._clock()
             begun = since
             while not self._over(pending):
+                self._beat = self._clock()
                 self._wake.clear()
                 self._fill(pending)
                 if self._take(pending):

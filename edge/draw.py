@@ -89,7 +89,7 @@ def grid(tiles: Sequence[Tile], columns: int = 6, size: int = 160) -> Pixels:
     for index, tile in enumerate(tiles):
         left, top = gap + index % columns * step_x, gap + index // columns * step_y
         _draw_tile(page, (left, top), tile, size, font)
-    return _to_bgr(page)
+    return to_bgr(page)
 
 
 def confusion_matrix(confusion: Sequence[Sequence[int]], labels: tuple[str, ...], normalized: bool) -> Pixels:
@@ -110,14 +110,15 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], labels: tuple[str, ...]
     _draw_axes(page, plan, unit)
     if scale:
         _draw_scale(page, plan, "100 %" if normalized else str(counts.max()))
-    return _to_bgr(page)
+    return to_bgr(page)
 
 
 def _from_bgr(picture: Pixels) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1]))
 
 
-def _to_bgr(page: Image.Image) -> Pixels:
+def to_bgr(page: Image.Image) -> Pixels:
+    """Return a page as BGR uint8 [height, width, 3]."""
     return np.ascontiguousarray(np.asarray(page, dtype=np.uint8)[:, :, ::-1])
 
 

@@ -6,171 +6,148 @@ the frame only where that asks for it, and gives the probabilities to `answer`.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum
-from typing import cast
+import math
 
-import numpy as np
-import numpy.typing as npt
-
+from edge.answers import Answers, EpisodeSettings, Outcome, Scores, Seen, State, Step, combine
 from edge.motion import Sight
 
-Scores = npt.NDArray[np.float32]
-"""float32 [classes], sums to 1."""
-
-_FLOOR = 1e-6
-"""Smallest probability whose logarithm is taken: one frame that says "never" must not outvote all others."""
-
-
-class State(str, Enum):
-    """Where an episode stands."""
-
-    EMPTY = "empty"
-    ARRIVING = "arriving"
-    """Something is there and has not come to rest yet."""
-    RESTING = "resting"
-    """It rests, and settled frames are being classified."""
-    DECIDED = "decided"
-    """The decision is out; the scene has yet to become empty."""
-
-
-@dataclass(frozen=True)
-class EpisodeSettings:
-    """How many frames make a decision."""
-
-    agree: int = 3
-    """So many settled frames in a row with the same top answer decide at once."""
-    most: int = 9
-    """After so many settled frames their mean decides."""
-    spacing_seconds: float = 0.08
-    """At least so long from one classified frame to the next: neighbours in time show the same noise. A bit
-    below a tenth, so that cameras of 10, 20 and 30 frames a second give one every tenth of a second."""
-    glimpses: int = 5
-    """Newest moving frames that decide on a thing which never rests."""
-    least_glimpses: int = 3
-    """Fewer of them than this are no deposit: a hand, an insect, a gleam."""
-    empty_seconds: float = 0.25
-    """The scene must be empty for so long before the episode ends."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The one decision of an episode."""
-
-    probabilities: Scores
-    """float32 [classes]: the normalized geometric mean of the frames it rests on."""
-    frames: int
-    """How many frames it rests on."""
-    strangeness: float | None = None
-    """The median of those frames'; None: the graph does not answer it."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the graph said of one frame."""
-
-    probabilities: Scores
-    """float32 [classes]."""
-    strangeness: float | None = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a frame leads to."""
-
-    classify: bool = False
-    """The caller should classify this frame and give the probabilities to `answer`."""
-    outcome: Outcome | None = None
-    """The decision on a thing that left before enough frames were seen."""
+__all__ = ["EpisodeSettings", "Episodes", "Outcome", "Scores", "Seen", "State", "Step", "combine"]
 
 
 class Episodes:
-    """The state machine. Holds at most `most` + `glimpses` answers."""
+    """The state machine of a bin whose scene says when something came.
 
-    def __init__(self, settings: EpisodeSettings | None = None) -> None:
+    `empty`: which class says that nothing is there, where the network knows one. What it is seen in is no
+    deposit; `said_empty` is then true until the next step, for whoever keeps the scene to learn it so.
+    """
+
+    def __init__(self, settings: EpisodeSettings | None = None, empty: int | None = None) -> None:
         self._settings = settings or EpisodeSettings()
+        self._answers = Answers(self._settings, empty)
         self.state = State.EMPTY
-        self._settled: list[Seen] = []
-        self._glimpses: deque[Seen] = deque(maxlen=self._settings.glimpses)
-        self._moving = False
+        self.said_empty = False
+        self._sight: Sight | None = None
+        """The newest."""
+        self._rests_since: float | None = None
         self._empty_since: float | None = None
-        self._asked_at = -np.inf
+        self._asked_at = -math.inf
+        self._looks = 0
+        self._reaching = 0
+        """In how many of the looks something reached in over the rim."""
+        self._known = False
 
     def step(self, sight: Sight) -> Step:
         """Take in what the next frame shows."""
+        before, self._sight = self._sight, sight
+        if sight.known:  # what was seen is no deposit
+            self._answers.clear()
+        late = self.lapse(sight.time)
+        if late is not None:
+            return Step(outcome=late)
+        self._known = self._known or sight.known
         if not sight.occupied:
-            return self._step_empty(sight.time)
+            return self._step_empty(sight)
         self._empty_since = None
         if self.state is State.DECIDED:
             return Step()
-        self._moving = sight.moving
-        self.state = State.ARRIVING if sight.moving and not self._settled else State.RESTING
-        if sight.moving and self._settled:  # a blurred frame adds nothing to a sharp one
-            return Step()
-        first = not sight.moving and not self._settled
-        if not first and sight.time - self._asked_at < self._settings.spacing_seconds:
-            return Step()
-        self._asked_at = sight.time
-        return Step(classify=True)
+        if (
+            before is not None and sight.time - before.time > self._settings.patience_seconds
+        ):  # the camera was away
+            self._answers.clear()
+        self._follow(sight)
+        if self._answers.agree() and not self._may_be_an_arm():
+            return Step(outcome=self._decide())
+        return Step(classify=self._asks(sight))
 
     def answer(self, seen: Seen) -> Outcome | None:
         """Take the answer for the frame that `step` asked for; decide where it suffices."""
-        if self._moving:
-            self._glimpses.append(seen)
+        assert self._sight is not None  # noqa: S101  set by the step that asked
+        self._answers.add(seen, self._sight)
+        if self._sight.moving or not self._answers.agree() or self._may_be_an_arm():
             return None
-        self._settled.append(seen)
-        settings = self._settings
-        if len(self._settled) < settings.most and not _agree(self._settled[-settings.agree :], settings.agree):
+        return self._decide()
+
+    def lapse(self, time: float) -> Outcome | None:
+        """Let time pass, with a frame or without one: decide before what was seen is too old."""
+        self.said_empty = False
+        if self.state in (State.EMPTY, State.DECIDED) or not self._answers.settled:
             return None
-        self.state = State.DECIDED
-        return self._conclude()
+        return self._decide() if self._answers.old(time) else None
+
+    def forget(self) -> None:
+        """Forget what was seen: it is too old to be decided on."""
+        self._answers.clear()
+
+    def relabel(self, empty: int | None) -> None:
+        """Go on with another network, which has this class for an empty scene."""
+        self._answers.empty = empty
 
     def finish(self) -> Outcome | None:
         """End the open episode, since no frames come any more."""
-        outcome = None if self.state is State.DECIDED else self._conclude()
+        outcome = (
+            None
+            if self.state in (State.EMPTY, State.DECIDED)
+            else self._answers.conclude(self._settings.least_glimpses)
+        )
         self._reset()
         return outcome
 
-    def _step_empty(self, time: float) -> Step:
+    def _follow(self, sight: Sight) -> None:
+        """Keep account of what moves and what reaches in."""
+        self._looks += 1
+        self._reaching += sight.reaching
+        if sight.moving:
+            if self._rests_since is not None and self._reaching:  # the arm that paused moves on
+                self._answers.unsettle()
+            self._rests_since = None
+        elif self._rests_since is None:
+            self._rests_since = sight.time
+        self.state = State.ARRIVING if sight.moving and not self._answers.settled else State.RESTING
+
+    def _asks(self, sight: Sight) -> bool:
+        settings, answers = self._settings, self._answers
+        if sight.moving and answers.settled:  # a blurred frame adds nothing to a sharp one
+            return False
+        spacing = settings.patience_seconds / 2 if answers.agree() else settings.spacing_seconds
+        first = not sight.moving and not answers.settled
+        if not first and sight.time - self._asked_at < spacing:
+            return False
+        self._asked_at = sight.time
+        return True
+
+    def _may_be_an_arm(self) -> bool:
+        """Tell whether what rests may yet be an arm that pauses, or was a moment ago."""
+        sight, since = self._sight, self._rests_since
+        if sight is None or not (sight.reaching or self._reaching * 3 > self._looks):
+            return False
+        patience = self._settings.reaching_seconds / (1 if sight.reaching else 1.5)
+        return since is None or sight.time - since < patience
+
+    def _decide(self) -> Outcome | None:
+        outcome = self._answers.conclude(self._settings.least_glimpses)
+        self.said_empty = outcome is None
+        self._answers.clear()
+        self.state = State.DECIDED
+        return outcome
+
+    def _step_empty(self, sight: Sight) -> Step:
+        time = sight.time
         if self.state is State.EMPTY:
+            self._known = False
             return Step()
         if self._empty_since is None:
             self._empty_since = time
-        if time - self._empty_since < self._settings.empty_seconds:
+        if time - self._empty_since < self._settings.empty_seconds and not sight.taken:
             return Step()
+        passing = not sight.taken and (self._reaching or not (self._answers.settled or sight.bare))
+        if self._known or passing:
+            self._reset()  # taken away, or an arm that came and went
         return Step(outcome=self.finish())
-
-    def _conclude(self) -> Outcome | None:
-        enough = len(self._glimpses) >= self._settings.least_glimpses
-        frames = self._settled or (list(self._glimpses) if enough else [])
-        return combine(frames) if frames else None
 
     def _reset(self) -> None:
         self.state = State.EMPTY
-        self._settled = []
-        self._glimpses.clear()
-        self._empty_since = None
-        self._asked_at = -np.inf
-
-
-def combine(frames: Sequence[Seen]) -> Outcome:
-    """Make one decision's worth of at least one frame.
-
-    Probabilities by the mean of their logarithms. Strangeness by the median: it has no upper end, so that in a
-    mean one frame with a hand or a gleam in it would outvote all others.
-    """
-    seen = np.stack([frame.probabilities for frame in frames]).astype(np.float64)
-    logs = np.log(np.maximum(seen, _FLOOR)).mean(axis=0)
-    scores = np.exp(logs - logs.max())
-    strange = [frame.strangeness for frame in frames if frame.strangeness is not None]
-    return Outcome(
-        probabilities=cast(Scores, (scores / scores.sum()).astype(np.float32)),
-        frames=len(frames),
-        strangeness=float(np.median(strange)) if strange else None,
-    )
-
-
-def _agree(frames: Sequence[Seen], count: int) -> bool:
-    return len(frames) == count and len({int(frame.probabilities.argmax()) for frame in frames}) == 1
+        self._answers.clear()
+        self._rests_since = self._empty_since = None
+        self._asked_at = -math.inf
+        self._looks = self._reaching = 0
+        self._known = False

@@ -19,6 +19,10 @@ class UsageError(BinsightError):
     """An option or an argument has a value that can't serve."""
 
 
+class ConfigError(UsageError):
+    """A configuration file that can't be read, or that says what can't serve."""
+
+
 class ImageError(BinsightError):
     """An image that can't be decoded, or a frame of the wrong type or shape."""
 
@@ -65,6 +69,14 @@ class SourceError(BinsightError):
 
 class SinkError(BinsightError):
     """A place for events that can't be written."""
+
+
+class TriggerError(BinsightError):
+    """A trigger that can't be heard for now."""
+
+
+class GpioError(BinsightError):
+    """A GPIO line that can't be had."""
 
 
 class OutboxError(SinkError):

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from edge.backends import BackendInfo
 from edge.bundle import Bundle
-from edge.decision import Decision, Rule, decide, rule_of
+from edge.clock import utc_now, written
+from edge.decision import Decision
+from edge.drift import Drift, Index
 from edge.episodes import Outcome
+from edge.model import Model
 
 DEPOSIT = "binsight.deposit"
 DROPPED = "binsight.dropped"
 REFUSED = "binsight.refused"
+BUNDLE = "binsight.bundle"
+DRIFT = "binsight.drift"
+CAMERA = "binsight.camera"
 
 Data = TypeVar("Data")
 
@@ -93,6 +99,55 @@ class Refused:
     """What was said of the newest of them."""
 
 
+class Change(str, Enum):
+    """What became of a new bundle."""
+
+    SWAPPED = "swapped"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class BundleChange:
+    """A new bundle serves, or does not."""
+
+    change: Change
+    serves: BundleName
+    """The one that decides from now on."""
+    before: BundleName | msgspec.UnsetType = msgspec.UNSET
+    """The one that decided until now, where it was swapped."""
+    why: str | msgspec.UnsetType = msgspec.UNSET
+    """Why the new one was refused."""
+
+
+@dataclass(frozen=True)
+class DriftChange:
+    """What has drifted is no longer the same."""
+
+    indices: tuple[Index, ...]
+    """All that is compared; what has drifted says so."""
+    window: int
+    """Deposits that are compared."""
+    own: int
+    """The bin's own reference, in deposits."""
+    photos: int
+    """The bundle's, in photos."""
+    bundle: BundleName
+
+
+@dataclass(frozen=True)
+class CameraChange:
+    """The camera finds itself in another state."""
+
+    state: str
+    """The worst that holds, or ok."""
+    states: tuple[str, ...]
+    """All that hold; ok alone where nothing is wrong."""
+    before: tuple[str, ...]
+    """What held until now."""
+    why: str | msgspec.UnsetType = msgspec.UNSET
+    """Why no frames come, where the state is lost."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Draft(Generic[Data]):
     """The envelope of an event that has no number yet."""
@@ -129,51 +184,36 @@ def to_line(event: Event[Any]) -> bytes:
     return msgspec.json.encode(event) + b"\n"
 
 
-def utc_now() -> datetime:
-    """Return the wall clock's time."""
-    return datetime.now(timezone.utc)
-
-
 def draft(data: Data, type_: str, bin_id: str, now: Callable[[], datetime] = utc_now) -> Draft[Data]:
     """Put `data` into an envelope with an id and a time of its own."""
-    time = now().astimezone(timezone.utc).isoformat(timespec="milliseconds")
     return Draft(
         type=type_,
         id=str(uuid.uuid4()),
         source=f"/bins/{bin_id}",
-        time=time.replace("+00:00", "Z"),
+        time=written(now()),
         data=data,
     )
 
 
-@dataclass
+def name_of(bundle: Bundle) -> BundleName:
+    """Say which bundle that is."""
+    return BundleName(bundle.manifest.name, bundle.manifest.version)
+
+
+@dataclass(frozen=True)
 class Reporter:
     """Turns decisions into drafts of events."""
 
-    bundle: Bundle
-    backend: BackendInfo
     bin_id: str
     now: Callable[[], datetime] = utc_now
     """The wall clock, with its time zone."""
-    _rule: Rule = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.serve(self.backend)
-
-    def serve(self, backend: BackendInfo) -> None:
-        """From now on another engine answers: its artifact has thresholds of its own."""
-        self.backend = backend
-        self._rule = rule_of(self.bundle.manifest, backend.file)
-
-    def report(self, outcome: Outcome, latency: Latency, frame_age_ms: float, file: str = "") -> Draft[Deposit]:
+    def report(
+        self, model: Model, outcome: Outcome, latency: Latency, frame_age_ms: float, file: str = ""
+    ) -> Draft[Deposit]:
         """Make the next draft. `file` is the image's name, empty where the source is no folder."""
-        return draft(self._deposit(outcome, latency, frame_age_ms, file), DEPOSIT, self.bin_id, self.now)
-
-    def _deposit(self, outcome: Outcome, latency: Latency, frame_age_ms: float, file: str) -> Deposit:
-        manifest = self.bundle.manifest
-        choice = decide(outcome.probabilities, outcome.strangeness, self._rule)
-        strange = outcome.strangeness
-        return Deposit(
+        choice, manifest, strange = model.decide(outcome), model.bundle.manifest, outcome.strangeness
+        deposit = Deposit(
             label=manifest.labels[choice.index],
             confidence=round(choice.confidence, 6),
             decision=choice.decision,
@@ -184,10 +224,25 @@ class Reporter:
             frame_age_ms=round(frame_age_ms, 3),
             latency_ms=latency,
             frames_seen=outcome.frames,
-            bundle=BundleName(manifest.name, manifest.version),
-            precision=self.backend.precision.value,
-            backend=self.backend.name,
+            bundle=name_of(model.bundle),
+            precision=model.info.precision.value,
+            backend=model.info.name,
             file=file or msgspec.UNSET,
             reason=choice.reason.value or msgspec.UNSET,
             strangeness=msgspec.UNSET if strange is None else round(strange, 6),
         )
+        return draft(deposit, DEPOSIT, self.bin_id, self.now)
+
+    def swapped(self, before: Bundle, now: Bundle) -> Draft[BundleChange]:
+        """Say that another bundle decides from now on."""
+        change = BundleChange(Change.SWAPPED, name_of(now), name_of(before))
+        return draft(change, BUNDLE, self.bin_id, self.now)
+
+    def refused(self, serves: Bundle, why: str) -> Draft[BundleChange]:
+        """Say that a new bundle does not, and which goes on."""
+        return draft(BundleChange(Change.REFUSED, name_of(serves), why=why), BUNDLE, self.bin_id, self.now)
+
+    def drifted(self, bundle: Bundle, its: Drift) -> Draft[DriftChange]:
+        """Say that something has drifted, or has come back."""
+        change = DriftChange(its.indices, its.window, its.own, its.photos, name_of(bundle))
+        return draft(change, DRIFT, self.bin_id, self.now)

@@ -53,9 +53,9 @@ def is_taken(folder: Path) -> bool:
 
 
 def check_place(folder: Path) -> None:
-    """Raise OSError where `folder` could not be made, before the work that fills it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    os.rmdir(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    """Raise OSError where `folder` could not be made, before the work that fills it. Leaves nothing."""
+    there = next(parent for parent in folder.absolute().parents if parent.exists())
+    os.rmdir(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=there))
 
 
 @contextmanager

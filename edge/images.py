@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from edge.archive import left_packed, unpack
 from edge.errors import DataError
+from edge.kept import EVENT, UNSORTED, name_of
 
 ENDINGS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"))
 
@@ -56,6 +57,8 @@ class Listing:
     """In plain order of their names."""
     ignored: tuple[str, ...] = ()
     """Names of files in class folders, or anywhere in a zip, whose ending is of no image that can be read."""
+    unsorted: tuple[str, ...] = ()
+    """Names of pictures that a bin kept and nobody gave a label, as edge.kept has them."""
 
 
 def list_photos(data: Path, cache: Path) -> Listing:
@@ -74,13 +77,25 @@ def list_photos(data: Path, cache: Path) -> Listing:
             images, others = _files_below(label)
             photos.extend(Photo(path, path.relative_to(root).as_posix(), label.name, role) for path in images)
             ignored.extend(path.relative_to(root).as_posix() for path in others)
+    unsorted = _files_below(root / UNSORTED)[0] if _is_unsorted(root / UNSORTED) else []
+    if unsorted and not photos:
+        raise DataError(
+            f"{data} holds {len(unsorted)} pictures without a label and none with one; move those of one class "
+            f"from {UNSORTED}/ into a folder of its name beside it"
+        )
     if not photos:
         raise DataError(
             f"{data} holds no images in class folders; expected class/*.jpg or train|val|test/class/*.jpg "
             f"({', '.join(sorted(ENDINGS))})"
         )
     photos.sort(key=lambda photo: photo.name)
-    return Listing(root, tuple(sorted(labels)), tuple(photos), tuple(sorted(ignored)))
+    return Listing(
+        root,
+        tuple(sorted(labels)),
+        tuple(photos),
+        tuple(sorted(name for name in ignored if not _is_event(name))),
+        tuple(path.relative_to(root).as_posix() for path in unsorted),
+    )
 
 
 def open_data(data: Path, cache: Path) -> Path:
@@ -88,10 +103,14 @@ def open_data(data: Path, cache: Path) -> Path:
 
     Raises DataError where it is neither.
     """
-    if data.is_dir():
-        return data
-    if data.is_file() and data.suffix.lower() == ".zip":
-        return unpack(data, cache / "data", ENDINGS)
+    check_data(data)
+    return data if data.is_dir() else unpack(data, cache / "data", ENDINGS)
+
+
+def check_data(data: Path) -> None:
+    """Raise DataError where `data` is neither a folder nor a zip. What is in it is not looked at."""
+    if data.is_dir() or (data.is_file() and data.suffix.lower() == ".zip"):
+        return
     what = "is neither a folder nor a .zip" if data.exists() else "does not exist"
     raise DataError(f"{data} {what}; expected a folder or a .zip of class folders")
 
@@ -115,7 +134,7 @@ def _root(folder: Path) -> Path:
     """Go one folder down where `folder` holds nothing but one folder of folders."""
     inner = _folders(folder)
     wrapped = len(inner) == 1 and inner[0].name.lower() not in FOLDER_ROLES
-    if wrapped and _folders(inner[0]) and not _files(inner[0]):
+    if wrapped and (_folders(inner[0]) or _is_unsorted(inner[0] / UNSORTED)) and not _files(inner[0]):
         return inner[0]
     return folder
 
@@ -151,7 +170,25 @@ def _is_split(folder: Path) -> bool:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith((".", "__")))
+    return sorted(
+        child
+        for child in folder.iterdir()
+        if child.is_dir() and not child.name.startswith((".", "__")) and not _is_unsorted(child)
+    )
+
+
+def _is_unsorted(folder: Path) -> bool:
+    """Tell whether this is no class but where a bin keeps deposits: some lie here, or nothing does any more."""
+    if folder.name != UNSORTED or not folder.is_dir():
+        return False
+    images = _files_below(folder)[0]
+    return not images or any(name_of(path.stem) for path in images)
+
+
+def _is_event(name: str) -> bool:
+    """Tell whether this is what a bin said of a deposit that it kept."""
+    path = PurePosixPath(name)
+    return path.suffix == EVENT and name_of(path.stem) is not None
 
 
 def _files(folder: Path) -> list[Path]:

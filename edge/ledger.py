@@ -27,14 +27,17 @@ RETRY_S = 2.0
 class Ledger(Protocol):
     """Numbers events. Not for several threads, `post` aside."""
 
+    def post(self, made: Draft[Any]) -> None:
+        """Have the draft numbered when the loop next comes by. Any thread may do this."""
+
     def commit(self, made: Draft[Any]) -> Sequence[Event[Any]]:
         """Number the draft, and return every event that was numbered now: none where that has to wait."""
 
     def flush(self) -> Sequence[Event[Any]]:
         """Return what could be numbered since. Cheap where nothing waits."""
 
-    def wait(self, stop: threading.Event) -> None:
-        """Return when there is room for decisions, or `stop` is set."""
+    def wait(self, stop: threading.Event, beat: Callable[[], object]) -> None:
+        """Return when there is room for decisions, or `stop` is set. `beat` is called all the while."""
 
 
 class Numbers:
@@ -43,17 +46,25 @@ class Numbers:
     def __init__(self) -> None:
         self.epoch = str(uuid.uuid4())
         self._last = 0
+        self._posted: deque[Draft[Any]] = deque()
+
+    def post(self, made: Draft[Any]) -> None:
+        """Keep it for the next `flush` or `commit`."""
+        self._posted.append(made)
 
     def commit(self, made: Draft[Any]) -> Sequence[Event[Any]]:
-        """Number the draft."""
-        self._last += 1
-        return (made.numbered(self._last, self.epoch),)
+        """Number what was posted, and the draft."""
+        return (*self.flush(), self._number(made))
 
     def flush(self) -> Sequence[Event[Any]]:
-        """Nothing ever waits."""
-        return ()
+        """Number what was posted."""
+        return tuple(self._number(self._posted.popleft()) for _ in range(len(self._posted)))
 
-    def wait(self, stop: threading.Event) -> None:
+    def _number(self, made: Draft[Any]) -> Event[Any]:
+        self._last += 1
+        return made.numbered(self._last, self.epoch)
+
+    def wait(self, stop: threading.Event, beat: Callable[[], object]) -> None:
         """There is always room."""
 
 
@@ -80,6 +91,11 @@ class Recorder:
         """Decisions that were let go since the disk last took something."""
         self._failed: float | None = None
         """When the disk last refused; None where it takes what comes."""
+
+    @property
+    def unwritten(self) -> int:
+        """How many drafts wait for a disk that takes none."""
+        return len(self._backlog)
 
     def post(self, made: Draft[Any]) -> None:
         """Have the loop commit the draft when it next comes by. Any thread may do this."""
@@ -111,11 +127,11 @@ class Recorder:
             return ()
         return self._try()
 
-    def wait(self, stop: threading.Event) -> None:
+    def wait(self, stop: threading.Event, beat: Callable[[], object]) -> None:
         """Let a full outbox that may drop nothing be delivered first."""
         if self._outbox.stopped:
             log.warning("%s is full: the bin waits until some of it is delivered", self._outbox.path)
-            self._outbox.wait_for_room(stop)
+            self._outbox.wait_for_room(stop, beat=beat)
 
     def close(self) -> None:
         """Try a last time. What still waits then is lost, and said."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from edge import choices
 from edge.errors import BundleError, ImageError
 from edge.preprocess import InputSpec
 
@@ -24,12 +25,7 @@ MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 NO_VERSION = "0" * 64
 
 
-class Precision(str, Enum):
-    """The arithmetic of a graph. It lives in the ONNX file, never in the engine's settings."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    INT8 = "int8"
+Precision = choices.Precision
 
 
 class Verdict(str, Enum):

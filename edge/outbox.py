@@ -6,16 +6,15 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import msgspec
 
-from edge import outbox_file
+from edge import choices, outbox_file
 from edge.errors import OutboxError
 from edge.event import DROPPED, Draft, Dropped, Event, draft
 from edge.sources.base import Clock
@@ -32,11 +31,7 @@ NOTICE = 2048
 MEGABYTE = 1 << 20
 
 
-class Policy(str, Enum):
-    """What a full outbox does."""
-
-    DROP_OLDEST = "drop-oldest"
-    STOP = "stop"
+Policy = choices.Policy
 
 
 @dataclass(frozen=True)
@@ -132,16 +127,23 @@ class Outbox:
         except sqlite3.Error as error:
             raise _unwritable(self.path, error) from error
 
-    def wait_for_room(self, stop: threading.Event, each: float = 0.2) -> None:
-        """Return when there is room or `stop` is set; it is looked at every `each` seconds."""
+    def wait_for_room(
+        self, stop: threading.Event, each: float = 0.2, beat: Callable[[], object] = lambda: None
+    ) -> None:
+        """Return when there is room or `stop` is set; it is looked at, and `beat` called, every `each` seconds."""
         while self.stopped and not stop.wait(each):
-            pass
+            beat()
 
     def counters(self) -> Counters:
-        """Count."""
-        depth, size, dropped, last = self._db.execute("SELECT events, bytes, dropped, last FROM state").fetchone()
-        stamp = self._db.execute("SELECT stamp FROM events ORDER BY sequence LIMIT 1").fetchone()
-        dead = self._db.execute("SELECT count(*) FROM dead").fetchone()[0]
+        """Count. Raises OutboxError."""
+        try:
+            depth, size, dropped, last = self._db.execute(
+                "SELECT events, bytes, dropped, last FROM state"
+            ).fetchone()
+            stamp = self._db.execute("SELECT stamp FROM events ORDER BY sequence LIMIT 1").fetchone()
+            dead = self._db.execute("SELECT count(*) FROM dead").fetchone()[0]
+        except sqlite3.Error as error:
+            raise _unwritable(self.path, error) from error
         return Counters(depth, size, max(0.0, self._clock() - stamp[0]) if stamp else 0.0, dropped, dead, last)
 
     def close(self) -> None:

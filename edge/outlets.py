@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from edge.delivery import Delivery
-from edge.errors import SinkError, UsageError
+from edge.errors import OutboxError, SinkError, UsageError
 from edge.event import Event
 from edge.ledger import Ledger, Numbers, Recorder
 from edge.outbox import Outbox, OutboxSettings
@@ -20,6 +20,7 @@ from edge.sinks.mqtt import Mqtt
 from edge.sinks.mqtt_settings import MqttSettings
 from edge.sinks.remote import Remote
 from edge.sinks.webhook import Webhook, WebhookSettings
+from edge.snapshot import Vitals, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -47,25 +48,27 @@ class Outlets:
     ledger: Ledger
     sinks: Sequence[Sink]
     flaps: Sequence[Flap]
+    vitals: Callable[[], Vitals]
+    """Says how outbox and network stand; for the loop's thread."""
 
 
 @contextmanager
 def opened(settings: OutletSettings, bin_id: str) -> Iterator[Outlets]:
     """Open all; what can't be opened ends it, what can't be reached yet does not.
 
-    Raises SinkError, OutboxError, UsageError.
+    Raises SinkError, OutboxError, GpioError, UsageError.
     """
     with ExitStack() as stack:
         flaps = [stack.enter_context(closing(open_flap(target))) for target in settings.flaps]
         sinks = [stack.enter_context(open_sink(target, settings.rotation)) for target in settings.events]
-        ledger = stack.enter_context(_carried(settings, bin_id))
+        ledger, vitals = stack.enter_context(_carried(settings, bin_id))
         if isinstance(ledger, Recorder):  # there is more than these, so that they may fail
             sinks = [Spare(sink) for sink in sinks]
-        yield Outlets(ledger, sinks, flaps)
+        yield Outlets(ledger, sinks, flaps, vitals)
 
 
 @contextmanager
-def _carried(settings: OutletSettings, bin_id: str) -> Iterator[Ledger]:
+def _carried(settings: OutletSettings, bin_id: str) -> Iterator[tuple[Ledger, Callable[[], Vitals]]]:
     """Open the outbox and start what delivers from it."""
     remotes: list[Remote] = []
     if settings.mqtt:
@@ -75,7 +78,7 @@ def _carried(settings: OutletSettings, bin_id: str) -> Iterator[Ledger]:
     if settings.outbox is None:
         if remotes:
             raise UsageError("a broker or a webhook needs an outbox; name a file with --outbox")
-        yield Numbers()
+        yield Numbers(), Vitals
         return
     with Outbox.open(settings.outbox, [remote.name for remote in remotes], bin_id) as outbox:
         deliveries: list[Delivery] = []
@@ -91,7 +94,23 @@ def _carried(settings: OutletSettings, bin_id: str) -> Iterator[Ledger]:
                 delivery.start()
                 stack.callback(delivery.close)
             stack.callback(recorder.close)
-            yield recorder
+            yield recorder, lambda: _vitals(outbox, recorder, deliveries)
+
+
+def _vitals(outbox: Outbox, recorder: Recorder, deliveries: Sequence[Delivery]) -> Vitals:
+    try:
+        held = outbox.counters()
+    except OutboxError as error:
+        log.debug("%s can't be counted: %s", outbox.path, error)
+        waiting = None
+    else:
+        waiting = Waiting(held.depth, held.bytes, held.oldest_s, held.dropped, held.dead)
+    return Vitals(
+        outbox=waiting,
+        unwritten=recorder.unwritten,
+        sinks={delivery.name: delivery.connected for delivery in deliveries},
+        delivery_s=max((delivery.absent_s for delivery in deliveries), default=0.0),
+    )
 
 
 class Spare:

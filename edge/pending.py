@@ -40,7 +40,11 @@ class Pending:
             self._db = outbox_file.connect(path, durable=False)
         except sqlite3.Error as error:
             raise self._wrong(error) from error
-        self.epoch: str = self._one("SELECT epoch FROM state")[0]
+        try:
+            self.epoch: str = self._one("SELECT epoch FROM state")[0]
+        except BaseException:
+            self._db.close()
+            raise
 
     def acknowledged(self) -> int:
         """Return the sequence number up to which the sink has all."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from edge.appearance import Appearance, appearance
 from edge.backends import Answers
 from edge.backends.base import join
 from edge.preprocess import InputSpec, Pixels, preprocess
@@ -28,6 +29,8 @@ class Answered:
     """int64 [photos]."""
     by_name: Mapping[str, Answers]
     """What each answerer said of all photos."""
+    looks: Appearance
+    """How they look, float32 [photos, 4], a photo a row."""
     tensors: Mapping[int, Pixels]
     """Place of a photo to what was answered, uint8 [height, width, 3] BGR, of those that were to be kept."""
 
@@ -45,6 +48,7 @@ def answer(
     out otherwise in the last digits.
     """
     truth: list[int] = []
+    looks: list[Appearance] = []
     said: dict[str, list[Answers]] = {name: [] for name in answerers}
     tensors: dict[int, Pixels] = {}
     for place, photo in enumerate(photos):
@@ -52,12 +56,13 @@ def answer(
             progress(place, len(photos))
         tensor = preprocess(photo.data, spec)
         truth.append(photo.target)
+        looks.append(appearance(tensor))
         for name, infer in answerers.items():
             said[name].append(infer(tensor[None]))
         if place in keep:
             tensors[place] = tensor
     answers = {name: join(parts) for name, parts in said.items()}
-    return Answered(np.array(truth, dtype=np.int64), answers, tensors)
+    return Answered(np.array(truth, dtype=np.int64), answers, np.stack(looks), tensors)
 
 
 def by_torch(module: Answering) -> Answerer:

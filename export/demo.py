@@ -13,11 +13,13 @@ from pathlib import Path
 import click
 import msgspec
 
-from edge.cli.app import NO, OK, Interrupted, note, progress_bar, run, say, say_json, shared_options
+from edge.cli.app import NO, OK, Interrupted, progress_bar, run, say, say_json, shared_options
+from edge.cli.logs import note
 from edge.daemon import RunSettings, started
 from edge.errors import UsageError
 from edge.evaluate import evaluate, open_judge
 from edge.event import Deposit, Event
+from edge.intake import IntakeSettings
 from edge.manifest import Precision, Verdict
 from edge.outlets import OutletSettings
 from edge.progress import Phase, silent
@@ -132,7 +134,11 @@ def _watch(bundle: Path, scene: SceneSettings, events: Path) -> tuple[tuple[str,
     """Run the daemon on the moving scene, and read its decisions from the events that it wrote."""
     source = f"demo://?seed={scene.seed}&deposits={scene.deposits}"
     settings = RunSettings(
-        bundle, source, outlets=OutletSettings((str(events),)), bin_id="demo", allow_failed_parity=True
+        bundle,
+        IntakeSettings(source),
+        outlets=OutletSettings((str(events),)),
+        bin_id="demo",
+        allow_failed_parity=True,
     )
     with started(settings, threading.Event()) as loop:
         summary = loop.run()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from edge import bundle as bundles
 from edge import golden
 from edge.backends import Answers, Backend, Graph, open_graph
 from edge.bundle import Bundle
+from edge.drift_record import DRIFT
 from edge.errors import ExportError
 from edge.files import check_place, is_taken
 from edge.images import Role
@@ -18,6 +18,7 @@ from edge.parity import compare, judge
 from edge.progress import Phase, silent
 from export import proof
 from export.answers import Answered, answer, by_torch
+from export.drift import make_drift
 from export.golden import make_golden
 from export.graph import OPSET, Answering
 from export.graphs import Made, make_graphs
@@ -91,13 +92,11 @@ def export(
     with phase("judging on the test photos") as report:
         answerers = {**engines, REFERENCE: by_torch(module)}
         test = answer(photos, about.input, answerers, proof.places(photos), report)
-    strange: Mapping[str, Answers] = {}
-    if loaded.strangers is not None:
-        with phase("looking for strangers") as report:
-            strange = answer(of_role(Role.VAL), about.input, engines, progress=report).by_name
+    with phase("looking at the validation photos") as report:
+        held = answer(of_role(Role.VAL), about.input, engines, progress=report)
     gate = proof.Gate(tolerance, allow_failed)
     artifacts = tuple(
-        _artifact(one, backend, test, strange.get(one.graph.file), about, gate)
+        _artifact(one, backend, test, held.by_name[one.graph.file], about, gate)
         for one, backend in zip(made, backends, strict=True)
     )
     name, graphs = run.absolute().name, [one.graph for one in made]
@@ -105,6 +104,7 @@ def export(
         **{graph.file: graph.model for graph in graphs},
         bundles.PARITY_PHOTOS: proof.pack_photos(test, REFERENCE),
         golden.GOLDEN: make_golden(photos, test, REFERENCE, module, about, backends),
+        DRIFT: make_drift((held, test), artifacts, about),
         bundles.PARITY_PAGE: make_page(name, about, graphs, artifacts, test, REFERENCE, photos),
         **make_papers(about, split, artifacts),
     }
@@ -146,12 +146,12 @@ def _prove(written: Bundle) -> Bundle:
 
 
 def _artifact(
-    made: Made, backend: Backend, test: Answered, validation: Answers | None, about: About, gate: proof.Gate
+    made: Made, backend: Backend, test: Answered, validation: Answers, about: About, gate: proof.Gate
 ) -> Artifact:
     got, tolerance = test.by_name[backend.info.file], gate.tolerance_of(backend.info.precision)
     parity = compare(backend.info, test.by_name[REFERENCE], got, test.truth, about.labels, tolerance)
     verdict, reason = judge(parity, backend.info.precision)
-    limits = measure(got, test.truth, None if validation is None else validation.strangeness, about)
+    limits = measure(got, test.truth, validation.strangeness, about)
     return Artifact(
         precision=backend.info.precision,
         runtimes=made.runtimes,

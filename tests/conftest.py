@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.made import write_photos
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as the commands do, before anything imports ONNX Runtime
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Take back what a command's --debug did to the log: it is this process's too."""
+    loggers = [logging.getLogger(), logging.getLogger("edge")]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,8 @@ class TinyRun:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    torch = pytest.importorskip("torch")
+
     from edge.manifest import Precision
     from export.run import export
     from train.recipe import Recipe

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from edge.preprocess import Pixels
+from tests.forked import ENTRIES, run
 
 KINDS = ("bars", "disc", "ring")
 BIN = Path(sys.executable).parent
@@ -64,14 +65,18 @@ def command(
     cwd: Path | None = None,
     env: dict[str, str] | None = None,
     timeout: float = 240,
+    forked: bool = True,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a console script as a user does."""
+    """Run a console script as a user does; a heavy one forked from a process that has imported PyTorch."""
+    words, environment = [*map(str, arguments)], {**os.environ, **(env or {})}
+    if forked and name in ENTRIES:
+        return run(name, words, cwd or Path.cwd(), environment, timeout)
     return subprocess.run(
-        [str(BIN / name), *map(str, arguments)],
+        [str(BIN / name), *words],
         capture_output=True,
         text=True,
         cwd=cwd,
-        env={**os.environ, **(env or {})},
+        env=environment,
         timeout=timeout,
         check=False,
     )

@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
-import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from benchmarks.declared import oldest
+from benchmarks.versions import find
 from tests import tiny
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,7 +31,8 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> Non
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {"edge", "train", "export"}
     assert {"train/report/page.html", "export/report/parity.html", "export/report/parity.css"} <= set(names)
-    assert {f"{top}/py.typed" for top in tops} <= set(names)
+    assert {f"edge/web/static/page.{kind}" for kind in ("html", "css", "js")} <= set(names)
+    assert {"edge/gauge.onnx", *(f"{top}/py.typed" for top in tops)} <= set(names)
     sources = {
         str(path.relative_to(ROOT)) for top in tops for path in (ROOT / top).rglob("*.py") if path.is_file()
     }
@@ -38,9 +40,13 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> Non
 
 
 def test_a_bin_runs_without_torch_and_onnx(wheel: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=True)
+    """With the oldest versions that it claims, where the Python for them is there; else with those of today."""
+    oldest_python = find("oldest")
+    subprocess.run([oldest_python or sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+    pins = oldest("cpu") if oldest_python else []
 
     def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -49,7 +55,7 @@ def test_a_bin_runs_without_torch_and_onnx(wheel: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         return done
 
-    run(python, "-m", "pip", "install", "--quiet", f"{wheel}[cpu]")
+    run(python, "-m", "pip", "install", "--quiet", f"{wheel}[cpu]", *pins)
     found = run(python, "-c", f"import importlib.util as u; print([n for n in {HEAVY} if u.find_spec(n)])")
     assert found.stdout.strip() == "[]"
     run(python, "-c", "import edge")

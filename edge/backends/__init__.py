@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edge import choices
 from edge.backends import onnxruntime, openvino, tensorrt
 from edge.backends.base import Answers, Backend, BackendInfo, Graph, Options, Probabilities, Strangeness
 from edge.bundle import ONNX_RUNTIME, OPENVINO, TENSORRT, Bundle
@@ -49,7 +50,7 @@ OPENERS = {
 }
 AUTO = ("tensorrt", "cuda", "onnxruntime")
 """What --backend auto tries, in this order. OpenVINO serves where it is asked for."""
-BACKENDS = ("auto", *OPENERS)
+BACKENDS = choices.BACKENDS
 DEFAULT = Options()
 
 

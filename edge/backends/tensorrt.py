@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from edge.backends.base import BackendInfo, Graph, Options
 from edge.backends.outside import refuse_outside
 from edge.backends.trt.build import BuildSettings, build_engine
-from edge.backends.trt.cudart import Cuda, load_cuda
+from edge.backends.trt.cudart import Cuda, Device, load_cuda
 from edge.backends.trt.library import Library, load_library
 from edge.backends.trt.runner import TensorRT, run_plan
 from edge.backends.trt.store import Key, Store
@@ -41,13 +41,21 @@ def machine() -> Machine:
     Raises BackendError: no driver, an old one, a missing library, and a TensorRT that has nothing for this GPU.
     """
     here = Machine(load_library(), load_cuda())
-    device, version = here.cuda.device, _numbers(here.library.version)
-    if device.compute_capability == ORIN and device.runtime.startswith("13.") and version < LEAST_ON_ORIN:
-        raise BackendError(
-            f"TensorRT {here.library.version} for CUDA 13 has no kernels for {device.name}: expected "
+    lacking = misfit(here.library.version, here.cuda.device)
+    if lacking:
+        raise BackendError(lacking)
+    return here
+
+
+def misfit(version: str, device: Device) -> str:
+    """Say why a TensorRT of `version` can't serve a GPU; empty where nothing speaks against it."""
+    its = _numbers(version)
+    if device.compute_capability == ORIN and device.runtime.startswith("13.") and its < LEAST_ON_ORIN:
+        return (
+            f"TensorRT {version} for CUDA 13 has no kernels for {device.name}: expected "
             f"{'.'.join(map(str, LEAST_ON_ORIN))} or later, as JetPack 7.2 brings it"
         )
-    return here
+    return ""
 
 
 def open_tensorrt(graph: Graph, options: Options) -> TensorRT:

@@ -14,14 +14,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
-from tqdm import tqdm
 
 from edge import __version__
+from edge.cli import logs
 from edge.errors import BinsightError
-from edge.scores import Scores
+from edge.hidden import discreet
+
+if TYPE_CHECKING:  # with numpy and OpenCV beneath it, which a machine may lack
+    from edge.scores import Scores
 
 OK, NO, WRONG, FAULT = 0, 1, 2, 70
 """Exit codes: done; the job ran and its answer is no; input or arguments are wrong; a fault of ours."""
@@ -33,6 +36,8 @@ EXTRAS = {
     "openvino": "openvino",
 }
 """Library to the extra that brings it."""
+
+log = logging.getLogger(__name__)
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -51,7 +56,13 @@ def shared_options(function: Decorated) -> Decorated:
     """Add --json, --debug and --version to a command."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, nothing else."),
-        click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."),
+        click.option(
+            "--debug",
+            is_flag=True,
+            expose_value=False,
+            callback=_on_debug,
+            help="Show the traceback of an error.",
+        ),
         click.version_option(__version__, prog_name="binsight"),
     ):
         function = option(function)
@@ -70,23 +81,26 @@ def failed_parity_option(function: Decorated) -> Decorated:
 def run(command: click.Command, name: str, arguments: list[str] | None = None) -> NoReturn:
     """Run a command to its exit code. Every error is one line on stderr, with a traceback only by --debug."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
     # Pillow warns of large and oddly written images: `decode` judges the first, and the second are no news.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     # ONNX Runtime from 1.29 on counts its users from the moment it is imported. A bin tells nobody anything.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.WARNING, stream=sys.stderr, format=f"{name}: %(message)s"
-    )
-    logging.getLogger("edge").setLevel(logging.DEBUG if debug else logging.INFO)
+    logs.begin(name)
+    if "--debug" in arguments:  # what is wrong with the arguments is said before they are read
+        logs.say_all()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file name need not be text: print it escaped
         sys.stdout.reconfigure(errors="backslashreplace")
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _interrupt)
-    sys.exit(_outcome(command, name, arguments, debug))
+    sys.exit(_outcome(command, name, arguments))
 
 
-def _outcome(command: click.Command, name: str, arguments: list[str], debug: bool) -> int:
+def _on_debug(context: click.Context, option: click.Parameter, value: bool) -> None:  # noqa: ARG001  click's
+    if value:
+        logs.say_all()
+
+
+def _outcome(command: click.Command, name: str, arguments: list[str]) -> int:
     try:
         # Not command.main, which takes a broken pipe for itself and exits 1.
         with command.make_context(name, list(arguments)) as context:
@@ -96,13 +110,13 @@ def _outcome(command: click.Command, name: str, arguments: list[str], debug: boo
     except click.exceptions.Exit as error:  # --help, --version
         return error.exit_code
     except click.ClickException as error:
-        return _say(name, error.format_message(), WRONG, debug)
+        return _say(name, error.format_message(), WRONG)
     except BinsightError as error:
-        return _say(name, str(error), WRONG, debug)
+        return _say(name, str(error), WRONG)
     except (Interrupted, click.Abort) as error:
         signum = error.signum if isinstance(error, Interrupted) else signal.SIGINT
         note = error.note if isinstance(error, Interrupted) else ""
-        print(f"{name}: interrupted{'; ' + note if note else ''}", file=sys.stderr)  # noqa: T201
+        logs.note(f"{name}: interrupted{'; ' + note if note else ''}")
         return 128 + signum
     except BrokenPipeError:
         # The reader has gone (`| head`): nobody is left to tell. Python must not try to flush at exit.
@@ -111,20 +125,23 @@ def _outcome(command: click.Command, name: str, arguments: list[str], debug: boo
         os.close(nowhere)
         return OK
     except OSError as error:
-        return _say(name, f"{error.strerror or error}: {error.filename or 'no file named'}", WRONG, debug)
+        return _say(name, f"{error.strerror or error}: {error.filename or 'no file named'}", WRONG)
     except Exception as error:  # noqa: BLE001  the last seam: a fault of ours still ends in one line
         library = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
         if library in EXTRAS:
             text = f"{library} is not installed: pip install 'binsight[{EXTRAS[library]}]'"
-            return _say(name, text, WRONG, debug)
+            return _say(name, text, WRONG)
         text = f"fault in binsight: {type(error).__name__}: {error}; please report it with --debug's output"
-        return _say(name, text, FAULT, debug)
+        return _say(name, text, FAULT)
 
 
-def _say(name: str, text: str, code: int, debug: bool) -> int:
-    if debug:
-        traceback.print_exc()
-    one_line = " ".join(text.split())
+def _say(name: str, text: str, code: int) -> int:
+    one_line = " ".join(discreet(text).split())
+    if logs.speaks_json():
+        log.error("%s", one_line, exc_info=logs.says_all())
+        return code
+    if logs.says_all():
+        print(discreet(traceback.format_exc()), end="", file=sys.stderr)  # noqa: T201
     print(f"{name}: error: {one_line}", file=sys.stderr)  # noqa: T201
     return code
 
@@ -133,21 +150,9 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  t
     raise Interrupted(signum)
 
 
-def _printable(text: str) -> str:
-    """Escape what a terminal would obey: a file's name may hold anything."""
-    return "".join(
-        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
-    )
-
-
 def say(text: str) -> None:
     """Print a line of result on stdout."""
-    click.echo(_printable(text))
-
-
-def note(text: str) -> None:
-    """Print a line about the work on stderr."""
-    click.echo(_printable(text), err=True)
+    click.echo(logs.printable(text))
 
 
 def say_json(result: Mapping[str, object]) -> None:
@@ -166,6 +171,8 @@ def say_scores(scores: Scores) -> None:
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], object]]:
     """Give a function of (done, total) that moves a bar on a terminal, and does nothing elsewhere."""
+    from tqdm import tqdm  # noqa: PLC0415  heavy
+
     with tqdm(desc=what, unit="img", disable=None, leave=False) as bar:
 
         def move(done: int, total: int) -> None:

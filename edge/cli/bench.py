@@ -12,14 +12,20 @@ import click
 from edge.backends import DEFAULT, Options
 from edge.bench import Bench, BenchSettings, Row, bench, name_of, tell
 from edge.bundle import ONNX_RUNTIME, Bundle, load
+from edge.chart import Series, latency_chart
 from edge.cli.app import NO, OK, cache_folder, progress_bar, run, say, say_json, shared_options
+from edge.cli.compare import compare as gate
 from edge.cli.engine import tensorrt_options
+from edge.draw import save_png
+from edge.errors import UsageError
+from edge.gate import GateSettings
 from edge.manifest import Precision, Verdict
 
 EPILOG = """\b
 Examples:
   edge-bench runs/photos-mobilenet_v2/bundle
   edge-bench runs/photos-mobilenet_v2/bundle --data more-photos.zip --threads 1
+  edge-bench runs/photos-mobilenet_v2/bundle --threads 1 --compare baseline.json
 """
 HEADER = ("format", "backend", "MB", "accuracy", "agrees", "p50", "p99", "FPS", "verdict")
 LEFT = frozenset(("format", "backend", "verdict"))
@@ -37,22 +43,72 @@ NOT_MEASURED = "-"
     "--seconds", type=click.FloatRange(0), default=300.0, show_default=True, help="End timing after so long."
 )
 @click.option("--threads", type=click.IntRange(0), default=0, help="Of one inference; 0: the engine chooses.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw latencies and accuracies into this PNG.")
+@click.option("--compare", type=click.Path(path_type=Path), help="What each step costs, against these baselines.")
+@click.option("--renew", is_flag=True, help="With --compare: keep what is measured as the baseline.")
 @tensorrt_options
 @shared_options
-def command(bundle: Path, data: Path | None, rounds: int, seconds: float, options: Options, as_json: bool) -> int:
+def command(
+    bundle: Path,
+    data: Path | None,
+    rounds: int,
+    seconds: float,
+    compare: Path | None,
+    renew: bool,
+    plot: Path | None,
+    options: Options,
+    as_json: bool,
+) -> int:
     """Judge and time every precision of BUNDLE on every backend of this machine, and recommend one.
 
     Each is judged here, on the photos that BUNDLE brings. Recommended is the fastest that passes; exits 1 where
-    none does.
+    none does. With --compare nothing is judged or recommended: it exits 1 where a step costs more than it used to.
     """
     loaded = load(bundle)
+    if compare or renew:
+        if plot:
+            raise UsageError("--compare measures cost alone; leave --plot out")
+        return _compare(loaded, compare, GateSettings(options, rounds, seconds), data, renew, as_json)
     found = bench(loaded, BenchSettings(options, data, cache_folder(), rounds, seconds), progress_bar)
     if as_json:
         say_json(bench_json(found, loaded))
     else:
         _print(found, data)
         _print_recommendation(found, bundle, options)
+    if plot:  # last: the figures are out, whatever becomes of the picture
+        save_png(plot, latency_chart(_title(found, loaded), series_of(found)))
     return OK if found.recommended else NO
+
+
+def series_of(found: Bench) -> list[Series]:
+    """Return what --plot draws: a row each."""
+    columns = [] if found.samples is None else found.samples.T
+    return [
+        Series(
+            _name(row),
+            column,
+            row.judged.accuracy.share if row.judged.accuracy else None,
+            good=row.judged.verdict is Verdict.PASS,
+            best=row is found.recommended,
+        )
+        for row, column in zip(found.rows, columns, strict=False)
+    ]
+
+
+def _title(found: Bench, bundle: Bundle) -> str:
+    its, device = found.accuracy, found.rows[0].backend.device
+    on = f", accuracy on {its.images} photos" if its else ""
+    return f"{bundle.manifest.name} on {device}: inference, one photo at a time{on}"
+
+
+def _compare(
+    bundle: Bundle, file: Path | None, settings: GateSettings, data: Path | None, renew: bool, as_json: bool
+) -> int:
+    if file is None:
+        raise UsageError("--renew needs --compare FILE, the file of baselines to write")
+    if data is not None:
+        raise UsageError("--compare measures cost alone; leave --data out")
+    return gate(bundle, file, settings, renew=renew, as_json=as_json)
 
 
 def bench_json(found: Bench, bundle: Bundle) -> dict[str, object]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge.backends import BACKENDS, Options
+from edge.choices import BACKENDS, Precision
 from edge.cli.app import cache_folder
-from edge.manifest import Precision
+
+if TYPE_CHECKING:
+    from edge.backends.base import Options
 
 ENGINES = "engines"
 """Folder of the cache: what this device keeps of its engines."""
@@ -32,9 +34,8 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --backend, --precision and what goes with them to a command, which gets them as `engine`."""
 
     @functools.wraps(function)
-    def command(*, backend: str, precision: str | None, **others: Any) -> Any:
-        engine = Engine(backend, Precision(precision) if precision else None, take_options(others))
-        return function(engine=engine, **others)
+    def command(**others: Any) -> Any:
+        return function(engine=take_engine(others), **others)
 
     kinds = [kind.value for kind in Precision]
     return _added(
@@ -69,8 +70,16 @@ TENSORRT_OPTIONS = (
 )  # fmt: skip
 
 
+def take_engine(values: dict[str, Any]) -> Engine:
+    """Take all options of an engine out of a command's `values`."""
+    backend, precision = values.pop("backend"), values.pop("precision")
+    return Engine(backend, Precision(precision) if precision else None, take_options(values))
+
+
 def take_options(values: dict[str, Any]) -> Options:
     """Take the options of an engine out of a command's `values`."""
+    from edge.backends.base import Options  # noqa: PLC0415  heavy
+
     return Options(
         threads=values.pop("threads", 0),
         max_batch=values.pop("max_batch"),

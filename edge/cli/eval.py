@@ -13,7 +13,6 @@ from edge.cli.app import (
     OK,
     cache_folder,
     failed_parity_option,
-    note,
     progress_bar,
     run,
     say,
@@ -22,6 +21,7 @@ from edge.cli.app import (
     shared_options,
 )
 from edge.cli.engine import Engine, engine_options
+from edge.cli.logs import note
 from edge.cli.parity import parity_json, say_parity
 from edge.draw import confusion_matrix, save_png
 from edge.errors import UsageError

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
-from edge.cli.app import NO, OK, failed_parity_option, note, progress_bar, run, say, say_json, shared_options
+from edge.cli.app import NO, OK, failed_parity_option, progress_bar, run, say, say_json, shared_options
 from edge.cli.engine import Engine, engine_options
+from edge.cli.logs import note
 from edge.decision import Choice, Decision, decide
 from edge.draw import Tile, grid, save_png
 from edge.evaluate import Answer, Judge, open_judge

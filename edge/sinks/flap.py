@@ -5,18 +5,15 @@ from __future__ import annotations
 import logging
 import queue
 import re
-import shlex
-import shutil
 import subprocess
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, urlsplit
 
+from edge import command_line, gpio
 from edge.decision import Decision
-from edge.errors import SinkError, nearest
+from edge.errors import UsageError
 from edge.event import Deposit
 
 log = logging.getLogger(__name__)
@@ -29,6 +26,8 @@ LONGEST_S = 5.0
 
 WAITING = 16
 """Decisions that may wait for a flap that hangs."""
+
+OPTION = "--flap"
 
 FIELDS = ("label", "decision", "confidence")
 """What a command's arguments may name in braces."""
@@ -155,7 +154,7 @@ class Line:
     """Makes a GPIO line active for a while."""
 
     def __init__(self, settings: LineSettings, gpiod: Any) -> None:
-        """`gpiod` is the module of that name, 2.0 or later. Raises SinkError."""
+        """`gpiod` is the module of that name, 2.0 or later. Raises GpioError."""
         self._settings = settings
         self._values = gpiod.line.Value
         wanted = gpiod.LineSettings(
@@ -163,13 +162,7 @@ class Line:
             output_value=self._values.INACTIVE,
             active_low=settings.active_low,
         )
-        try:
-            self._request = gpiod.request_lines(settings.chip, config={settings.line: wanted}, consumer="binsight")
-        except (OSError, ValueError) as error:
-            raise SinkError(
-                f"line {settings.line} of {settings.chip} can't be had: {error}; expected a free line of a chip "
-                "that this user may open (see gpioinfo)"
-            ) from error
+        self._request = gpio.request(gpiod, settings.chip, settings.line, wanted)
         self._due: float | None = None
 
     def move(self, deposit: Deposit) -> None:
@@ -198,71 +191,47 @@ class Line:
 
 
 def open_flap(target: str) -> Flap:
-    """Open `gpio://CHIP/LINE?label=..&decision=..&ms=..&active=low`, or a command line. Raises SinkError."""
+    """Open `gpio://CHIP/LINE?label=..&decision=..&ms=..&active=low`, or a command line.
+
+    Raises UsageError, GpioError.
+    """
     if target.startswith("gpio://"):
-        return Flap(Line(parse_line(target), _gpiod()), target)
+        return Flap(Line(parse_line(target), gpio.load(OPTION)), target)
     return Flap(Command(parse_command(target)), target.split(maxsplit=1)[0])
 
 
 def parse_command(target: str) -> list[str]:
-    """Split a command line as a shell would; no shell is started. Raises SinkError."""
-    try:
-        words = shlex.split(target)
-    except ValueError as error:
-        raise SinkError(f"--flap {target!r} is no command: {error}") from error
-    if not words or shutil.which(words[0]) is None:
-        raise SinkError(
-            f"--flap {target!r}: no program {words[0] if words else ''!r} is there; expected one on the path, "
-            "or gpio://CHIP/LINE"
-        )
+    """Split a command line, and have it told of label and decision. Raises UsageError."""
+    words = command_line.split(target, OPTION, "gpio://CHIP/LINE")
     if not any("{" + name + "}" in word for word in words for name in FIELDS):
         words += ["{label}", "{decision}"]
     return words
 
 
 def parse_line(target: str) -> LineSettings:
-    """Read gpio://CHIP/LINE?... Raises SinkError."""
-    parts = urlsplit(target)
-    known = {"label", "decision", "ms", "active"}
-    options = dict(parse_qsl(parts.query))
-    for name in options.keys() - known:
-        raise SinkError(f"--flap {target}: {name} is no option of a line; nearest: {nearest(name, known)}")
+    """Read gpio://CHIP/LINE?... Raises UsageError."""
+    expected = "label=LABEL, decision=accepted|rejected|any, ms=1 to 60000 or active=high|low"
+    address = gpio.parse(target, OPTION, ("label", "decision", "ms", "active"), expected)
+    options = address.options
     decision = options.get("decision", Decision.ACCEPTED.value)
     ms = options.get("ms", "500")
-    line = parts.path.strip("/")
     right = (
-        parts.netloc
-        and line.isdecimal()
-        and ms.isdecimal()
+        ms.isdecimal()
         and 1 <= int(ms) <= 60_000
         and decision in ("accepted", "rejected", "any")
         and options.get("active", "high") in ("high", "low")
+        and options.get("label") != ""
     )
     if not right:
-        raise SinkError(
-            f"--flap is {target}; expected gpio://gpiochip0/17 with label=LABEL, decision=accepted|rejected|any, "
-            "ms=1 to 60000 or active=high|low behind a ?"
-        )
+        raise UsageError(f"{OPTION} is {target}; expected {expected} behind the ?")
     return LineSettings(
-        chip=str(Path("/dev") / parts.netloc),
-        line=int(line),
+        chip=address.chip,
+        line=address.line,
         label=options.get("label"),
         decision=None if decision == "any" else Decision(decision),
         ms=int(ms),
         active_low=options.get("active") == "low",
     )
-
-
-def _gpiod() -> Any:
-    try:
-        import gpiod  # noqa: PLC0415
-    except ImportError as error:
-        raise SinkError(
-            "--flap gpio:// needs gpiod, which is not installed: pip install 'binsight[gpio]'"
-        ) from error
-    if not hasattr(gpiod, "request_lines"):
-        raise SinkError("--flap gpio:// needs gpiod 2.0 or later: pip install 'binsight[gpio]' in an environment")
-    return gpiod
 
 
 def _filled(word: str, values: dict[str, str]) -> str:

@@ -6,6 +6,7 @@ import logging
 import os
 import stat
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -37,20 +38,22 @@ class Jsonl:
         self._handle = handle
         self._name = name
         self._rotation = rotation
+        self._limit = rotation.size if rotation else 0
+        """Bytes at which the file is put by; a file that could not be is given as much again."""
         self._durable = durable
         """Lines are fsynced: only a file takes that."""
         self._owned = owned
 
     def write(self, event: Event[Any]) -> None:
         """Append the event. Raises SinkError (a full disk), BrokenPipeError where stdout's reader has gone."""
-        line = to_line(event)
+        line, size = to_line(event), None
         try:
-            if self._rotation and 0 < os.fstat(self._handle).st_size > self._rotation.size - len(line):
-                self._rotate(self._rotation)
+            size = self._make_room(len(line))
             write_all(self._handle, line)
             if self._durable:
                 os.fsync(self._handle)
         except OSError as error:
+            self._take_back(size)
             if isinstance(error, BrokenPipeError) and not self._owned:
                 raise
             raise SinkError(
@@ -58,22 +61,43 @@ class Jsonl:
                 "make room there, or name another file with --events"
             ) from error
 
-    def _rotate(self, rotation: Rotation) -> None:
-        """Put the file by and begin a new one. Where that fails, the old one grows."""
+    def _make_room(self, line: int) -> int:
+        """Put the file by where a line of so many bytes is too much for it, and return the bytes it now has."""
+        size = os.fstat(self._handle).st_size
+        if not self._rotation or not 0 < size > self._limit - line:
+            return size
+        done = self._rotate(self._rotation)
+        self._limit = self._rotation.size if done else size + self._rotation.size
+        return 0 if done else size
+
+    def _take_back(self, size: int | None) -> None:
+        """Cut off what a full disk took of a line: the next one would be spoilt by it."""
+        if self._durable and size is not None:
+            with suppress(OSError):
+                os.ftruncate(self._handle, size)
+
+    def _rotate(self, rotation: Rotation) -> bool:
+        """Put the file by and begin a new one. Where that fails, the old one grows, and False is returned."""
         path = Path(self._name)
+        fresh = path.with_name(f"{path.name}.new")
+        try:
+            new = _open(fresh)  # before anything is moved: a full disk may have no room for it
+        except OSError as error:
+            return _grows(path, error)
         try:
             for number in range(rotation.files - 1, 0, -1):
                 older = path.with_name(f"{path.name}.{number}")
                 if older.exists():
                     os.replace(older, path.with_name(f"{path.name}.{number + 1}"))
             os.replace(path, path.with_name(f"{path.name}.1"))
-            new = _open(path)
+            os.replace(fresh, path)
         except OSError as error:
-            log.warning("%s can't be rotated: %s; it grows", path, error.strerror)
-            return
+            os.close(new)
+            return _grows(path, error)
         os.close(self._handle)
         self._handle = new
         fsync_folder(path.parent)
+        return True
 
     def close(self) -> None:
         """Close the file."""
@@ -121,6 +145,11 @@ def open_file(target: str, rotation: Rotation | None = None) -> Jsonl:
 
 def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _grows(path: Path, error: OSError) -> bool:
+    log.warning("%s can't be rotated: %s; it grows", path, error.strerror)
+    return False
 
 
 def write_all(handle: int, data: bytes) -> None:

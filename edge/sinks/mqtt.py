@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import select
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edge.pending import Row
-from edge.sinks import tls
+from edge.sinks import mqtt_client, tls
 from edge.sinks.discovery import announcement
+from edge.sinks.mqtt_client import CONNECT_S
 from edge.sinks.mqtt_settings import Acknowledge, MqttSettings
 from edge.sinks.remote import Answer, Never, Taken, UnreachableError
 from edge.wake import Wake
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
 log = logging.getLogger(__name__)
-
-CONNECT_S = 5.0
-"""Longest wait for a connection, and as long again for the broker's word, in seconds."""
 
 GOODBYE_S = 0.5
 """Longest wait for the last word to get out, in seconds."""
@@ -85,7 +81,7 @@ class Mqtt:
         """Raises SinkError where the certificates can't be read."""
         self._settings, self._bin = settings, bin_id
         self._tls = tls.context(settings.tls) if settings.tls else None
-        self.place = f"{'mqtts' if settings.tls else 'mqtt'}://{settings.host}:{settings.port}"
+        self.place = mqtt_client.place(settings)
         self.window = settings.window
         self._by_application = settings.acknowledge is Acknowledge.APPLICATION
         self.patience = settings.patience if self._by_application else None
@@ -100,18 +96,14 @@ class Mqtt:
         try:
             self._client.connect(self._settings.host, self._settings.port, self._settings.keepalive)
         except (OSError, ValueError) as error:
-            text = tls.why(error) if isinstance(error, OSError) else str(error)
-            raise UnreachableError(f"{self.place} can't be reached: {text}") from error
+            raise UnreachableError(f"{self.place} can't be reached: {mqtt_client.why(error)}") from error
         deadline = time.monotonic() + CONNECT_S
         while self._talk.welcome is None:
             if time.monotonic() > deadline or ended():
                 raise UnreachableError(f"{self.place} is no MQTT broker, or a silent one: no answer in time")
             self._turn(None, 0.1)
         if self._talk.welcome:
-            raise UnreachableError(
-                f"{self.place} refuses this bin: {self._talk.welcome}; see --mqtt-user, --mqtt-password-file and "
-                "--mqtt-version"
-            )
+            raise UnreachableError(f"{self.place} {mqtt_client.refusal(self._talk.welcome)}")
         self._greet()
 
     def send(self, row: Row, *, ahead: bool = False) -> None:
@@ -152,29 +144,11 @@ class Mqtt:
                 while last in self._talk.sent and time.monotonic() < deadline:
                     self._turn(None, 0.05)
         self._client = None
-        client.on_disconnect = None
-        with suppress(OSError, ValueError):
-            client.disconnect()  # takes the last will back
-        sock = client.socket()
-        if sock is not None:
-            sock.close()
+        mqtt_client.drop(client)
 
     def _make(self) -> Client:
-        paho = _paho()
-        settings = self._settings
-        five = settings.version == "5"
-        client: Client = paho.Client(
-            paho.CallbackAPIVersion.VERSION2,
-            client_id=f"binsight-{self._bin}",
-            protocol=paho.MQTTv5 if five else paho.MQTTv311,
-            reconnect_on_failure=False,
-        )
-        client.connect_timeout = CONNECT_S
+        client = mqtt_client.make(self._settings, f"binsight-{self._bin}", self._tls)
         client.max_inflight_messages_set(QUOTA)  # ours is what the broker allows
-        if settings.user is not None:
-            client.username_pw_set(settings.user, settings.password)
-        if self._tls is not None:
-            client.tls_set_context(self._tls)
         client.will_set(f"{self._base}/available", OFFLINE, qos=1, retain=True)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_publish, client.on_message = self._on_publish, self._on_message
@@ -198,8 +172,9 @@ class Mqtt:
         if self._client is None:
             raise UnreachableError(f"{self.place} is not connected")
         info = self._client.publish(topic, payload, qos=1, retain=retain)
-        if info.rc not in (0, _paho().MQTT_ERR_QUEUE_SIZE):
-            raise UnreachableError(f"{self.place} is gone: {self._talk.lost or _paho().error_string(info.rc)}")
+        paho = mqtt_client.load()
+        if info.rc not in (0, paho.MQTT_ERR_QUEUE_SIZE):
+            raise UnreachableError(f"{self.place} is gone: {self._talk.lost or paho.error_string(info.rc)}")
         return int(info.mid)
 
     def _pump(self) -> None:
@@ -211,23 +186,12 @@ class Mqtt:
 
     def _turn(self, wake: Wake | None, seconds: float) -> None:
         """Wait for the socket or `wake`, and let paho read, write and keep the connection alive."""
-        client = self._client
-        sock = client.socket() if client else None
-        if client is None or sock is None:
-            raise UnreachableError(f"{self.place} is gone: {self._talk.lost or 'the connection is closed'}")
-        buffered = isinstance(sock, ssl.SSLSocket) and sock.pending()
-        ears: list[Any] = [sock] if wake is None else [sock, wake]
         try:
-            heard, free, _ = select.select(
-                ears, [sock] if client.want_write() else [], [], 0 if buffered else min(seconds, 1.0)
-            )
-            if sock in heard or buffered:
-                client.loop_read()
-            if free:
-                client.loop_write()
-            client.loop_misc()
+            alive = self._client is not None and mqtt_client.turn(self._client, wake, seconds)
         except (OSError, ValueError) as error:
             raise UnreachableError(f"{self.place} is gone: {error}") from error
+        if not alive:
+            raise UnreachableError(f"{self.place} is gone: {self._talk.lost or 'the connection is closed'}")
         if self._talk.lost:
             raise UnreachableError(f"{self.place} is gone: {self._talk.lost}")
 
@@ -270,9 +234,3 @@ class Mqtt:
             return
         if said.epoch == self._talk.epoch:  # another's speaks of an outbox that is no more
             self._talk.answers.append(Taken(said.sequence))
-
-
-def _paho() -> Any:
-    import paho.mqtt.client as paho  # noqa: PLC0415
-
-    return paho

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from enum import Enum
 
+from edge import choices
+from edge.address import parse
 from edge.errors import SinkError
-from edge.sinks.address import parse
 from edge.sinks.tls import TlsFiles
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 
-VERSIONS = ("5", "3.1.1")
 
-
-class Acknowledge(str, Enum):
-    """Whose word lets a row go."""
-
-    BROKER = "broker"
-    APPLICATION = "application"
+Acknowledge = choices.Acknowledge
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ssl
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import SinkError
+
+OUT_OF_TIME = frozenset({9, 10})
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED: of OpenSSL, which says no more about it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,10 @@ def context(files: TlsFiles) -> ssl.SSLContext:
 def why(error: OSError) -> str:
     """Say in words what went wrong with a connection."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate does not hold: {error.verify_message}"
+        text = f"its certificate does not hold: {error.verify_message}"
+        if error.verify_code in OUT_OF_TIME:
+            text += f" (it is {time.strftime('%Y-%m-%d', time.gmtime())} here; see that the clock is right)"
+        return text
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return error.strerror or str(error) or type(error).__name__

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
 from edge import __version__
+from edge.address import Address, parse
 from edge.errors import SinkError
 from edge.pending import Row
 from edge.sinks import tls
-from edge.sinks.address import Address, parse
 from edge.sinks.remote import Answer, Never, Taken, UnreachableError
 from edge.wake import Wake
 
@@ -120,7 +120,9 @@ class Webhook:
         answer.read(BODY_READ)
         if not answer.isclosed():  # it has more to say than anybody wants to know
             self.close()
-        return answer.status, answer.reason, self._after(answer.headers.get("Retry-After"))
+        # The words of the standard: the server's own may echo what it was sent, token and all.
+        reason = http.client.responses.get(answer.status, "")
+        return answer.status, reason, self._after(answer.headers.get("Retry-After"))
 
     def _open(self) -> http.client.HTTPConnection:
         host, port, timeout = self._address.host, self._address.port, self._settings.timeout

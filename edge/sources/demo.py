@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from edge.errors import UsageError, nearest
 from edge.scene import SceneSettings, frames
-from edge.sources.base import Clock, Closing, Frame
+from edge.sources.base import Clock, Closing, Counts, Frame
 
 
 class Demo(Closing):
@@ -18,6 +18,7 @@ class Demo(Closing):
     single = False
     live = False
     broken = 0
+    counts = Counts()
 
     def __init__(self, settings: SceneSettings, clock: Clock) -> None:
         self._frames = frames(settings)

@@ -9,7 +9,7 @@ from pathlib import Path
 from edge.errors import DataError, ImageError, SourceError
 from edge.images import list_images
 from edge.preprocess import decode
-from edge.sources.base import Clock, Closing, Frame
+from edge.sources.base import Clock, Closing, Counts, Frame
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +19,7 @@ class Folder(Closing):
 
     single = True
     live = False
+    counts = Counts()
 
     def __init__(self, root: Path, paths: tuple[Path, ...], clock: Clock) -> None:
         self._root = root

@@ -12,7 +12,7 @@ import cv2
 
 from edge.errors import SourceError
 from edge.preprocess import Pixels
-from edge.sources.base import Clock, Closing, Frame
+from edge.sources.base import Clock, Closing, Counts, Frame
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ class Video(Closing):
     single = False
     live = False
     broken = 0
+    counts = Counts()
 
     def __init__(self, capture: cv2.VideoCapture, name: str, clock: Clock) -> None:
         self._capture = capture

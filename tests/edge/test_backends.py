@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edge.backends import Answers, BackendInfo, Graph, Options, open_backend, open_graph
 from edge.backends.base import check_answers
@@ -339,6 +339,41 @@ for name in ("auto", "onnxruntime", "cuda"):
     except BackendError as error:
         print(name, error)
 """
+
+
+def int8_model() -> bytes:
+    """Weights of 127 over the levels of an image: two channels of 255 add up to 64770, beyond 16 bits."""
+    constants = [
+        numpy_helper.from_array(value, name)
+        for name, value in {
+            "one": np.float32(1),
+            "step": np.float32(600),
+            "none": np.uint8(0),
+            "zero": np.int8(0),
+            "integers": np.full((4, 3, 1, 1), 127, dtype=np.int8),
+        }.items()
+    ]
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["levels"], perm=(0, 3, 1, 2)),
+        helper.make_node("DequantizeLinear", ["levels", "one", "none"], ["values"]),
+        helper.make_node("DequantizeLinear", ["integers", "one", "zero"], ["weights"]),
+        helper.make_node("Conv", ["values", "weights"], ["sums"]),
+        helper.make_node("QuantizeLinear", ["sums", "step", "none"], ["rounded"]),
+        helper.make_node("DequantizeLinear", ["rounded", "step", "none"], ["features"]),
+        helper.make_node("ReduceMean", ["features"], ["means"], axes=(2, 3), keepdims=0),
+        helper.make_node("Identity", ["means"], ["probabilities"]),
+    ]
+    inputs = [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", *SHAPE])]
+    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 4])]
+    made = helper.make_graph(nodes, "int8", inputs, outputs, initializer=constants)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=IR_VERSION)
+    return model.SerializeToString()
+
+
+def test_int8_does_not_overflow_on_a_cpu_without_vnni() -> None:
+    with open_graph(Graph("model.int8.onnx", Precision.INT8, int8_model(), SHAPE), "onnxruntime") as backend:
+        got = backend.infer(np.full((1, *SHAPE), 255, dtype=np.uint8)).probabilities
+    assert got == pytest.approx(3 * 127 * 255, abs=300)
 
 
 def test_missing_runtime_names_the_extra(bundle: Bundle) -> None:

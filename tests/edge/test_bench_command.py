@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from edge.bundle import Bundle, load, write
@@ -46,9 +47,11 @@ def as_json(done: subprocess.CompletedProcess[str], code: int = 0) -> dict[str, 
     return result
 
 
-def test_table_and_recommendation(made: Bundle) -> None:
-    done = edge_bench(made.folder, *QUICK)
+def test_table_and_recommendation(made: Bundle, tmp_path: Path) -> None:
+    done = edge_bench(made.folder, *QUICK, "--plot", tmp_path / "bench.png")
     assert (done.returncode, done.stderr) == (0, "")
+    picture = cv2.imread(str(tmp_path / "bench.png"))
+    assert picture.shape[0] > 400  # distributions and, below them, accuracy over latency
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["format", "backend", "MB", "accuracy", "agrees", "p50", "p99", "FPS", "verdict"]
     rows = [line.split() for line in lines[1 : lines.index("")] if "onnxruntime" in line]

@@ -30,16 +30,22 @@ def program() -> str:
 
 @contextmanager
 def consuming(folder: Path, port: int, *options: str) -> Iterator[Path]:
-    """Run it, and give the file that it writes."""
+    """Run it, and give the file that it writes, once it hears what is published."""
     (folder / "consumer.py").write_text(program())
+    before = subscriptions(folder)
     command = [sys.executable, folder / "consumer.py", "127.0.0.1", str(port), folder / "events.db", *options]
     with (folder / "said").open("a") as said, subprocess.Popen(command, stderr=said) as process:
         try:
-            eventually((folder / "events.db").exists)
+            eventually(lambda: subscriptions(folder) > before)
             yield folder / "events.db"
         finally:
             process.kill()
     assert (folder / "said").read_text() == ""
+
+
+def subscriptions(folder: Path) -> int:
+    """Count how often the consumer has subscribed: what is sent before is not for one who adopts."""
+    return (folder / "broker" / "log").read_text().count(": consumer ")
 
 
 def stored(file: Path) -> list[dict[str, Any]]:
@@ -53,7 +59,7 @@ def stored(file: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    with Broker(tmp_path / "broker") as broker:
+    with Broker(tmp_path / "broker", "log_type subscribe") as broker:
         yield broker
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,45 @@ def test_one_deposit_is_one_decision() -> None:
     assert outcome.frames == 3
     assert outcome.probabilities == pytest.approx(CAN)
     assert played.episodes.state is State.EMPTY
+
+
+def shown(parts: list[tuple[float, Sight]]) -> int:
+    """Show each sight for so many seconds, with the times that belong to it. Returns how many were decided."""
+    episodes, number, count = Episodes(), 0, 0
+    for seconds, sight in parts:
+        for _ in range(round(seconds * FPS)):
+            step = episodes.step(replace(sight, time=number / FPS))
+            outcome = episodes.answer(Seen(scores(*CAN))) if step.classify else step.outcome
+            count += outcome is not None
+            number += 1
+    return count
+
+
+NOTHING, MOVING, STILL = Sight(0, False, False), Sight(0, True, True), Sight(0, True, False)
+ARM = replace(MOVING, reaching=True)
+
+
+def test_an_arm_that_paused_out_of_the_rims_sight_and_went_is_no_deposit() -> None:
+    assert (
+        shown([(1, NOTHING), (0.2, ARM), (0.5, MOVING), (0.2, STILL), (0.3, MOVING), (0.1, ARM), (1, NOTHING)])
+        == 0
+    )
+    assert shown([(1, NOTHING), (0.2, ARM), (0.5, MOVING), (1.0, STILL), (0.3, MOVING), (1, NOTHING)]) == 1
+
+
+def test_an_arm_that_goes_slowly_after_a_pause_is_no_deposit() -> None:
+    assert shown([(1, NOTHING), (0.3, ARM), (0.3, STILL), (0.9, MOVING), (0.1, ARM), (1, NOTHING)]) == 0
+
+
+def test_what_was_laid_in_and_became_part_of_the_scene_is_a_deposit() -> None:
+    taken = replace(NOTHING, taken=True)
+    assert shown([(1, NOTHING), (0.6, ARM), (0.2, STILL), (1 / FPS, taken), (1, NOTHING)]) == 1
+
+
+def test_what_was_seen_of_a_scene_that_is_known_again_is_not_decided_on_later() -> None:
+    known = replace(NOTHING, known=True)
+    paused = [(1, NOTHING), (0.3, MOVING), (0.1, STILL), (0.65, MOVING)]
+    assert shown([*paused, (1 / FPS, known), (1, NOTHING)]) == 0
 
 
 def test_two_deposits_are_two_decisions() -> None:
@@ -126,7 +166,7 @@ def test_the_end_of_the_source_decides_what_is_open() -> None:
 
 def test_episodes_hold_no_more_than_their_settings_allow() -> None:
     played = Played([EMPTY, (600.0, True, True)])
-    assert len(played.episodes._glimpses) == EpisodeSettings().glimpses
+    assert len(played.episodes._answers._glimpses) == EpisodeSettings().glimpses
 
 
 def test_one_frame_that_says_never_does_not_outvote_the_others() -> None:

@@ -120,6 +120,7 @@ class TestEvaluate:
     def test_what_the_bundle_remembers_is_read_as_the_export_writes_it(
         self, made: Bundle, data: Path, tmp_path: Path
     ) -> None:
+        pytest.importorskip("torch")
         from export.photos import pack_digests
         from train.dataset.split import Split, SplitFile
 

@@ -12,17 +12,18 @@ import pytest
 from edge.backends import open_backend
 from edge.bundle import Bundle
 from edge.episodes import Outcome
-from edge.event import Latency, Reporter, to_line
+from edge.event import Deposit, Draft, Latency, Reporter, to_line
 from edge.ledger import Numbers
+from edge.model import Model
 from tests.tiny import make_bundle
 
 NOON = datetime(2026, 5, 1, 14, 0, 0, 250_000, tzinfo=timezone(timedelta(hours=2)))
 LATENCY = Latency(preprocess=0.5, infer=2.25, total=3.0)
 
 
-def reporter(bundle: Bundle) -> Reporter:
+def report(bundle: Bundle, seen: Outcome, age: float = 1.0, file: str = "") -> Draft[Deposit]:
     with open_backend(bundle, "onnxruntime") as backend:
-        return Reporter(bundle, backend.info, "kitchen-3", now=lambda: NOON)
+        return Reporter("kitchen-3", now=lambda: NOON).report(Model(bundle, backend), seen, LATENCY, age, file)
 
 
 def outcome(*scores: float) -> Outcome:
@@ -36,7 +37,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def test_an_event_is_the_contract_field_by_field(bundle: Bundle) -> None:
     numbers = Numbers()
-    (made,) = numbers.commit(reporter(bundle).report(outcome(0.25, 0.5, 0.25), LATENCY, 41.5))
+    (made,) = numbers.commit(report(bundle, outcome(0.25, 0.5, 0.25), 41.5))
     line = to_line(made)
 
     assert line.endswith(b"\n")
@@ -67,7 +68,7 @@ def test_an_event_is_the_contract_field_by_field(bundle: Bundle) -> None:
 
 
 def test_only_a_folder_source_names_a_file(bundle: Bundle) -> None:
-    made = reporter(bundle).report(outcome(1, 0, 0), LATENCY, 1.0, "a/b.jpg")
+    made = report(bundle, outcome(1, 0, 0), 1.0, "a/b.jpg")
     assert made.data.file == "a/b.jpg"
 
 
@@ -77,7 +78,7 @@ def test_a_rejected_deposit_says_why_and_how_strange_it_is(tmp_path: Path) -> No
     def said(probability: float, strangeness: float) -> dict[str, object]:
         rest = (1 - probability) / 2
         seen = Outcome(np.array((probability, rest, rest), dtype=np.float32), 3, strangeness)
-        data: dict[str, object] = msgspec.to_builtins(reporter(made).report(seen, LATENCY, 1.0))["data"]
+        data: dict[str, object] = msgspec.to_builtins(report(made, seen))["data"]
         return {key: data.get(key) for key in ("decision", "reason", "strangeness")}
 
     assert said(0.9, 0.125) == {"decision": "accepted", "reason": None, "strangeness": 0.125}
@@ -88,13 +89,13 @@ def test_a_rejected_deposit_says_why_and_how_strange_it_is(tmp_path: Path) -> No
 def test_with_costs_the_label_is_the_cheapest(tmp_path: Path) -> None:
     costs = ((0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (50.0, 50.0, 0.0))
     made = make_bundle(tmp_path / "bundle", costs=costs)
-    data = reporter(made).report(outcome(0.875, 0.0625, 0.0625), LATENCY, 1.0).data
+    data = report(made, outcome(0.875, 0.0625, 0.0625)).data
     assert (data.label, data.confidence) == ("red", 0.0625)
 
 
 def test_sequence_counts_within_an_epoch_and_ids_differ(bundle: Bundle) -> None:
-    made, numbers = reporter(bundle), Numbers()
-    drafts = [made.report(outcome(1, 0, 0), LATENCY, 1.0) for _ in range(3)]
+    numbers = Numbers()
+    drafts = [report(bundle, outcome(1, 0, 0)) for _ in range(3)]
     events = [event for one in drafts for event in numbers.commit(one)]
     assert [event.sequence for event in events] == ["1", "2", "3"]
     assert [event.id for event in events] == [one.id for one in drafts]
@@ -111,5 +112,5 @@ def test_below_the_threshold_is_rejected(
 ) -> None:
     bundle = make_bundle(tmp_path / "bundle", reject_threshold=threshold)
     rest = (1 - confidence) / 2
-    event = reporter(bundle).report(outcome(confidence, rest, rest), LATENCY, 1.0)
+    event = report(bundle, outcome(confidence, rest, rest))
     assert event.data.decision.value == decision

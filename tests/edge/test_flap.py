@@ -3,64 +3,23 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import pytest
 
 from edge.decision import Decision
-from edge.errors import SinkError
+from edge.errors import GpioError, UsageError
 from edge.sinks import flap
 from edge.sinks.flap import LineSettings, open_flap, parse_command, parse_line
 from tests.events import deposit, eventually
+from tests.lines import Lines, check_likeness, installed
 
 QUICK_S = 0.05
 """From decision to movement, at most."""
 
 
-class Lines:
-    """What gpiod 2 offers, as far as it is used: the names, the parameters and the errors are its own."""
-
-    def __init__(self) -> None:
-        self.said: list[tuple[float, str, Any]] = []
-        self.settings: Any = None
-        self.busy = False
-
-    def module(self) -> ModuleType:
-        outer, made = self, ModuleType("gpiod")
-
-        class LineSettings:
-            def __init__(self, direction: Any = None, output_value: Any = None, active_low: bool = False) -> None:
-                self.direction, self.output_value, self.active_low = direction, output_value, active_low
-
-        class Request:
-            def set_value(self, line: int | str, value: Any) -> None:
-                outer.said.append((time.monotonic(), str(line), value))
-
-            def release(self) -> None:
-                outer.said.append((time.monotonic(), "release", None))
-
-        def request_lines(path: str, config: dict[Any, Any], consumer: str | None = None) -> Request:
-            if outer.busy:
-                raise OSError(16, "Device or resource busy")
-            outer.settings = (path, config, consumer)
-            return Request()
-
-        made.line = SimpleNamespace(  # type: ignore[attr-defined]
-            Direction=SimpleNamespace(OUTPUT="output"), Value=SimpleNamespace(ACTIVE=1, INACTIVE=0)
-        )
-        made.LineSettings, made.request_lines = LineSettings, request_lines  # type: ignore[attr-defined]
-        return made
-
-    def values(self) -> list[Any]:
-        return [value for _, line, value in self.said if line != "release"]
-
-
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> Lines:
-    lines = Lines()
-    monkeypatch.setitem(sys.modules, "gpiod", lines.module())
-    return lines
+    return installed(monkeypatch)
 
 
 class TestLine:
@@ -76,7 +35,7 @@ class TestLine:
         assert last == "release"
         path, config, consumer = lines.settings
         assert (path, [*config], consumer) == ("/dev/gpiochip0", [17], "binsight")
-        assert (config[17].direction, config[17].output_value, config[17].active_low) == ("output", 0, True)
+        assert (config[17].direction, config[17].output_value, config[17].active_low) == ("OUTPUT", 0, True)
 
     def test_it_moves_for_its_own_label_and_decision_only(self, lines: Lines) -> None:
         opened = open_flap("gpio://gpiochip0/17?label=can&ms=1")
@@ -93,22 +52,17 @@ class TestLine:
         assert lines.values()[-1] == 0
 
     def test_a_line_that_another_has(self, lines: Lines) -> None:
-        lines.busy = True
-        with pytest.raises(SinkError, match=r"line 17 of /dev/gpiochip0 can't be had: .*busy"):
+        lines.error, lines.holder = OSError(16, "Device or resource busy"), "gpiomon"
+        with pytest.raises(GpioError, match=r"line 17 of /dev/gpiochip0 can't be had: gpiomon has it"):
             open_flap("gpio://gpiochip0/17")
 
     def test_the_fake_is_like_gpiod(self) -> None:
         gpiod = pytest.importorskip("gpiod", reason="no gpiod here: pip install gpiod")
-        import inspect
-
-        assert {"path", "config", "consumer"} <= {*inspect.signature(gpiod.request_lines).parameters}
-        wanted = {"direction", "output_value", "active_low"}
-        assert wanted <= {*inspect.signature(gpiod.LineSettings).parameters}
-        assert [*inspect.signature(gpiod.LineRequest.set_value).parameters] == ["self", "line", "value"]
-        assert gpiod.line.Value.ACTIVE is not gpiod.line.Value.INACTIVE
-        assert gpiod.line.Direction.OUTPUT
-        with pytest.raises(SinkError, match="can't be had"):
+        check_likeness(gpiod)
+        with pytest.raises(GpioError, match="can't be had: /dev/null is no GPIO chip"):
             flap.Line(LineSettings("/dev/null", 1), gpiod)
+        with pytest.raises(GpioError, match=r"can't be had: no such chip \(this machine has: "):
+            flap.Line(LineSettings("/dev/gpiochip999", 1), gpiod)
 
     @pytest.mark.parametrize(
         ("target", "words"),
@@ -119,16 +73,17 @@ class TestLine:
             ("gpio://gpiochip0/17?ms=0", "ms=1 to 60000"),
             ("gpio://gpiochip0/17?decision=maybe", "accepted|rejected|any"),
             ("gpio://gpiochip0/17?lable=can", "nearest: label"),
+            ("gpio://gpiochip0/17?label=", "expected label=LABEL"),
         ],
     )
     def test_what_is_no_line(self, target: str, words: str) -> None:
-        with pytest.raises(SinkError) as raised:
+        with pytest.raises(UsageError) as raised:
             parse_line(target)
         assert words in str(raised.value)
 
     def test_without_gpiod_the_extra_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "gpiod", None)
-        with pytest.raises(SinkError, match=r"binsight\[gpio\]"):
+        with pytest.raises(GpioError, match=r"binsight\[gpio\]"):
             open_flap("gpio://gpiochip0/17")
 
 
@@ -177,7 +132,7 @@ class TestCommand:
 
     def test_what_is_no_command(self) -> None:
         for target in ("", "no-such-program-here", "'unclosed"):
-            with pytest.raises(SinkError, match="--flap"):
+            with pytest.raises(UsageError, match="--flap"):
                 parse_command(target)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from edge.errors import SinkError
 from edge.event import Deposit, Event, to_line
-from edge.sinks import Rotation, open_sink
+from edge.sinks import Rotation, jsonl, open_sink
 from tests.events import deposit
 
 
@@ -55,6 +56,27 @@ def test_a_torn_last_line_costs_no_event(tmp_path: Path) -> None:
 def test_a_full_disk_is_one_sentence() -> None:
     with open_sink("/dev/full") as sink, pytest.raises(SinkError, match=r"event 7 .* /dev/full: No space left"):
         sink.write(event(7))
+
+
+def test_what_a_full_disk_took_of_a_line_spoils_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room, write = [1000], os.write
+
+    def short(handle: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        room[0] -= (written := write(handle, bytes(data[: room[0]])))
+        return written
+
+    file = tmp_path / "events.jsonl"
+    with open_sink(str(file), Rotation(5000)) as sink:
+        monkeypatch.setattr(os, "write", short)
+        sink.write(event(1))
+        for number in (2, 3):
+            with pytest.raises(SinkError, match=f"event {number} can't be written to .*No space left"):
+                sink.write(event(number))
+        room[0] = 10_000
+        sink.write(event(4))
+    assert sequences(file) == ["1", "4"]
 
 
 def test_a_pipe_is_no_file_and_still_serves(tmp_path: Path) -> None:
@@ -126,3 +148,25 @@ class TestRotation:
                 sink.write(event(number))
         assert sequences(file) == ["1", "2"]
         assert "can't be rotated: Permission denied; it grows" in caplog.text
+
+    def test_a_disk_without_room_for_a_new_one_costs_no_old_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def refuse(_: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        file, size = tmp_path / "events.jsonl", len(to_line(event(10)))
+        names = ["events.jsonl", "events.jsonl.1", "events.jsonl.2"]
+        with open_sink(str(file), Rotation(3 * size, files=2)) as sink:
+            for number in range(10, 19):
+                sink.write(event(number))
+            with monkeypatch.context() as full:
+                full.setattr(jsonl, "_open", refuse)
+                for number in (19, 20):
+                    sink.write(event(number))
+            assert [len(sequences(tmp_path / name)) for name in names] == [5, 3, 3]
+            for number in (21, 22):
+                sink.write(event(number))
+        assert [sequences(tmp_path / name)[0] for name in names] == ["22", "16", "13"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == names
+        assert caplog.text.count("can't be rotated: No space left on device; it grows") == 1

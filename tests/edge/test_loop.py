@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -16,11 +17,12 @@ from edge.errors import BackendError, OutboxFullError, SinkError, SourceError
 from edge.event import Deposit, Draft, Event, Reporter
 from edge.ledger import Numbers
 from edge.loop import Loop
-from edge.manifest import Precision
+from edge.model import Model
 from edge.preprocess import Pixels, fit
-from edge.sources import Frame
+from edge.sources import Counts, Frame, Gap
 from edge.sources.base import Closing
 from edge.summary import Timings
+from edge.triggered import Triggered
 from tests.tiny import COLOURS, make_bundle, solid
 
 FPS = 10.0
@@ -42,6 +44,7 @@ class Scripted(Closing):
 
     live = False
     broken = 0
+    counts = Counts()
 
     def __init__(self, images: list[Pixels], clock: Clock, *, single: bool = False, fails: bool = False) -> None:
         self.single = single
@@ -79,10 +82,11 @@ class Kept(Closing):
 def scene(*parts: tuple[str, float]) -> list[Pixels]:
     """Seconds of an empty grey bin ("") or of a thing that fills half of it."""
     images = []
+    stains = np.random.default_rng(0).integers(90, 150, (12, 16, 1), dtype=np.uint8)
     for label, seconds in parts:
-        image = np.full((48, 64, 3), 120, dtype=np.uint8)
+        image = stains.repeat(4, axis=0).repeat(4, axis=1).repeat(3, axis=2)
         if label:
-            image[:, 16:48] = COLOURS[label]
+            image[4:44, 14:50] = COLOURS[label]
         images += [image] * round(seconds * FPS)
     return images
 
@@ -104,9 +108,8 @@ def make(bundle: Bundle, backend: Backend) -> Callable[..., tuple[Loop, Kept]]:
         clock, sink = Clock(), Kept()
         return Loop(
             source=Scripted(images, clock, **options),
-            backend=backend,
-            spec=bundle.manifest.input,
-            reporter=Reporter(bundle, backend.info, "b"),
+            model=Model(bundle, backend),
+            reporter=Reporter("b"),
             sinks=[sink],
             stop=threading.Event(),
             clock=clock,
@@ -137,11 +140,11 @@ def test_times_are_those_of_the_clock(make: Make) -> None:
     loop, sink = make([solid("red")], single=True)
     summary = loop.run()
     data = sink.events[0].data
-    # Looks at the clock: arrival, fit begun, fitted, answered, decided; a millisecond each.
-    assert (data.latency_ms.preprocess, data.latency_ms.infer, data.latency_ms.total) == (1.0, 1.0, 3.0)
-    assert data.frame_age_ms == pytest.approx(5 + 5)
+    # Looks at the clock: arrival, fit begun, fitted, answered, all of it, decided; a millisecond each.
+    assert (data.latency_ms.preprocess, data.latency_ms.infer, data.latency_ms.total) == (1.0, 1.0, 4.0)
+    assert data.frame_age_ms == pytest.approx(5 + 6)
     assert summary.latency_ms["total"]
-    assert summary.latency_ms["total"].p99 == 3.0
+    assert summary.latency_ms["total"].p99 == 4.0
     assert summary.latency_ms["watch"] is None
     assert summary.seconds > 0
 
@@ -185,7 +188,7 @@ def test_a_sink_that_fails_ends_the_run(make: Make) -> None:
     assert len(sink.events) == 2
 
 
-def test_an_engine_that_answers_nonsense_is_not_believed(make: Make) -> None:
+def test_an_engine_that_answers_nonsense_is_not_believed(make: Make, backend: Backend) -> None:
     class Broken:
         def __init__(self, backend: Backend) -> None:
             self.info = backend.info
@@ -197,7 +200,7 @@ def test_an_engine_that_answers_nonsense_is_not_believed(make: Make) -> None:
             return np.zeros((images, 32, 32, 3), dtype=np.uint8)
 
     loop, sink = make([solid("red")], single=True)
-    loop.backend = cast(Backend, Broken(loop.backend))
+    loop.model = Model(loop.model.bundle, cast(Backend, Broken(backend)))
     with pytest.raises(BackendError, match="nan"):
         loop.run()
     assert not sink.events
@@ -209,9 +212,8 @@ def test_a_stranger_is_told_by_its_middle_frame_and_counted(tmp_path: Path) -> N
     with open_backend(bundle, "onnxruntime") as backend:
         loop = Loop(
             source=Scripted(scene(("", 1), ("red", 2), ("", 1)), clock),
-            backend=backend,
-            spec=bundle.manifest.input,
-            reporter=Reporter(bundle, backend.info, "b"),
+            model=Model(bundle, backend),
+            reporter=Reporter("b"),
             sinks=[sink],
             stop=threading.Event(),
             clock=clock,
@@ -280,47 +282,142 @@ class TestLedger:
 
 class TestTakeOver:
     @pytest.fixture
-    def strict(self, tmp_path: Path) -> Iterator[Backend]:
-        """An engine of the same graph, whose artifact accepts nothing."""
-        with open_backend(make_bundle(tmp_path / "strict", reject_threshold=1.0), "onnxruntime") as backend:
+    def strict(self, tmp_path: Path) -> Iterator[Model]:
+        """A model of the same graph, whose artifact accepts nothing."""
+        bundle = make_bundle(tmp_path / "strict", reject_threshold=1.0)
+        with open_backend(bundle, "onnxruntime") as backend:
             backend.info = replace(backend.info, name="tensorrt")
-            yield backend
+            yield Model(bundle, backend)
 
-    def test_the_next_deposit_is_the_new_engines(self, make: Make, strict: Backend) -> None:
+    def test_the_next_deposit_is_the_new_models(self, make: Make, strict: Model) -> None:
         loop, sink = make(scene(("", 1), ("red", 1.5), ("", 1), ("green", 1.5), ("", 1)))
-        first, waiting = loop.backend, [strict]
+        waiting = [strict]
         states: list[State] = []
 
-        def successor() -> Backend | None:
+        def successor(before: Model) -> Model | None:
+            assert before is loop.model
             states.append(loop.episodes.state)
             return waiting.pop() if waiting and len(sink.events) == 1 else None
 
         loop.successor = successor
         loop.run()
-        assert [(event.data.label, event.data.backend) for event in sink.events] == [
+        first, swapped, second = sink.events
+        assert [(one.data.label, one.data.backend) for one in (first, second)] == [
             ("red", "onnxruntime"),
             ("green", "tensorrt"),
         ]
-        assert [event.sequence for event in sink.events] == ["1", "2"]
+        assert [one.data.decision.value for one in (first, second)] == ["accepted", "rejected"]
+        assert (swapped.type, swapped.data.serves) == ("binsight.bundle", second.data.bundle)
+        assert swapped.data.before == first.data.bundle
+        assert [event.sequence for event in sink.events] == ["1", "2", "3"]
         assert len({event.epoch for event in sink.events}) == 1
         assert set(states) == {State.EMPTY, State.DECIDED}  # never while a deposit is looked at
-        with pytest.raises(BackendError):
-            first.infer(np.zeros((1, 32, 32, 3), dtype=np.uint8))  # it was closed
 
-    def test_thresholds_are_those_of_the_new_artifact(self, tmp_path: Path, make: Make, strict: Backend) -> None:
-        both = make_bundle(tmp_path / "both", precisions=(Precision.FP32, Precision.INT8))
-        refusing = replace(both.manifest.artifacts[1], reject_threshold=1.0)
-        manifest = replace(both.manifest, artifacts=(both.manifest.artifacts[0], refusing))
-        loop, sink = make([solid("red"), solid("red")], single=True)
-        loop.reporter.bundle = replace(both, manifest=manifest)
-        strict.info = replace(strict.info, file=refusing.file, precision=Precision.INT8)
-        loop.successor = iter([None, strict]).__next__
-        loop.max_frames = 2
+
+class Live(Closing):
+    """A camera in simulated time: frames with the age at which they are read, and gaps."""
+
+    single, live, broken, counts = False, True, 0, Counts(skipped=5, reopened=2)
+
+    def __init__(self, clock: Clock, items: list[tuple[Pixels | None, float]]) -> None:
+        self._clock, self._items = clock, iter(items)
+        self._began = clock.now
+
+    def read(self) -> Frame | Gap | None:
+        for image, age in self._items:
+            self._clock.now += 0.5 if image is None else 1 / FPS
+            now = self._clock.now
+            if image is None:
+                return Gap(now - self._began, now - age, "it is silent")
+            return Frame(image, now - age, now - age - self._began)
+        return None
+
+    def __enter__(self) -> Live:
+        return self
+
+
+class TestLive:
+    @pytest.fixture
+    def live(self, bundle: Bundle, backend: Backend) -> Callable[..., tuple[Loop, Kept]]:
+        def made(items: list[tuple[Pixels | None, float]], **options: Any) -> tuple[Loop, Kept]:
+            clock, sink = Clock(), Kept()
+            loop = Loop(
+                source=Live(clock, items),
+                model=Model(bundle, backend),
+                reporter=Reporter("b"),
+                sinks=[sink],
+                stop=threading.Event(),
+                clock=clock,
+                **options,
+            )
+            loop.stop.wait = lambda timeout=None: setattr(clock, "now", clock.now + (timeout or 0)) or False  # type: ignore[method-assign, assignment]
+            return loop, sink
+
+        return made
+
+    def test_nothing_is_decided_on_an_old_frame(self, live: Make) -> None:
+        fresh = [(image, 0.02) for image in scene(("", 1))]
+        old = [(image, 1.1) for image in scene(("red", 3))]
+        loop, sink = live(fresh + old)
+        summary = loop.run()
+        assert not sink.events
+        assert (summary.outdated, summary.latency_ms["infer"], summary.skipped, summary.reopened) == (
+            30,
+            None,
+            5,
+            2,
+        )
+        loop, sink = live([(image, 1.1) for image in scene(("", 1), ("red", 3))], max_age=2.0)
         loop.run()
-        assert [(event.data.precision, event.data.decision.value) for event in sink.events] == [
-            ("fp32", "accepted"),
-            ("int8", "rejected"),
-        ]
+        assert [event.data.label for event in sink.events] == ["red"]
+
+    def test_an_answer_that_comes_too_late_does_not_count(
+        self, live: Make, bundle: Bundle, backend: Backend
+    ) -> None:
+        loop, sink = live([(image, 0.02) for image in scene(("", 1), ("red", 3))])
+
+        class Slow(Model):
+            def answer(self, image: Pixels, clock: Any) -> Any:
+                clock.now += 1.2
+                return super().answer(image, clock)
+
+        loop.model = Slow(bundle, backend)
+        assert loop.run().outdated > 0
+        assert not sink.events
+
+    def test_a_camera_that_is_lost_in_the_middle_ends_the_deposit_in_time(self, live: Make) -> None:
+        seen = [(image, 0.02) for image in scene(("", 1), ("red", 0.5))]
+        loop, sink = live([*seen, *[(None, 0.5 * n) for n in range(1, 60)], *seen[-3:], *seen[:5]])
+        loop.run()
+        (event,) = sink.events  # the same thing seen again, half a minute later, is no second one
+        assert event.data.label == "red"
+        assert event.data.frame_age_ms <= 1000
+
+    def test_an_idle_bin_is_looked_at_less_often_and_wakes_at_once(self, live: Make) -> None:
+        loop, sink = live([(image, 0.02) for image in scene(("", 10), ("green", 2), ("", 1))])
+        looks: list[float] = []
+        look = loop.watch.look
+        loop.watch.look = lambda picture, time: looks.append(time) or look(picture, time)  # type: ignore[method-assign, func-returns-value]
+        loop.run()
+        assert [event.data.label for event in sink.events] == ["green"]
+        assert max(b - a for a, b in itertools.pairwise(looks)) == pytest.approx(0.3, abs=0.02)
+        busy = [b - a for a, b in itertools.pairwise(looks[:15])]
+        assert max(busy) < 0.15
+
+    def test_a_trigger_opens_the_deposit_and_the_scene_does_not(self, live: Make) -> None:
+        class Switch:
+            healthy = True
+
+            def __init__(self, *times: float) -> None:
+                self.times = list(times)
+
+            def poll(self, time: float) -> bool:
+                return bool(self.times) and time >= self.times[0] and self.times.pop(0) > 0
+
+        items = [(image, 0.02) for image in scene(("", 1), ("red", 2), ("blue", 3), ("", 1))]
+        loop, sink = live(items, trigger=Switch(54.0), episodes=Triggered())
+        loop.run()
+        assert [event.data.label for event in sink.events] == ["blue"]
 
 
 def test_a_viewer_sees_every_frame_and_may_end_the_run(make: Make) -> None:
@@ -352,8 +449,10 @@ def test_timings_keep_the_newest_only() -> None:
 
 
 def test_a_long_run_holds_no_more_than_a_short_one(make: Make, tmp_path: Path) -> None:
-    loop, _ = make(scene(*[("", 1), ("red", 1)] * 40))
+    loop, _ = make(scene(*[("", 1.5), ("red", 1.5)] * 40))
     loop.timings = Timings(kept=50)
     loop.sinks = []
     loop.run()
     assert {len(kept) for kept in loop.timings._kept.values()} == {50}
+    assert loop.timings._counts["event"] == 40
+    assert min(loop.timings._counts.values()) == 40

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge.episodes import Episodes, Seen
-from edge.motion import SceneWatch, Sight, Thumbnail, WatchSettings, changed, thumbnail
+from edge.motion import SceneWatch, Sight, WatchSettings, thumbnail
 from edge.preprocess import Pixels
 from edge.scene import SceneSettings, frames, script
 
@@ -36,17 +36,46 @@ def occupied(sights: list[Sight]) -> set[bool]:
     return {sight.occupied for sight in sights}
 
 
-def test_a_thing_is_seen_and_its_leaving_too() -> None:
-    bench = Bench()
-    assert occupied(bench.show(2)) == {False}
-    assert occupied(bench.show(2, box=12)) == {True}
-    assert occupied(bench.show(2)) == {False}
+class Told:
+    """What episodes make of sights: how many deposits were decided."""
+
+    def __init__(self) -> None:
+        self._episodes = Episodes()
+
+    def __call__(self, sights: list[Sight]) -> int:
+        count, seen = 0, Seen(np.array([0.9, 0.1], dtype=np.float32))
+        for sight in sights:
+            step = self._episodes.step(sight)
+            outcome = self._episodes.answer(seen) if step.classify else step.outcome
+            count += outcome is not None
+        return count
+
+
+def test_a_thing_is_seen_once_and_then_is_part_of_the_scene() -> None:
+    bench, told = Bench(), Told()
+    assert told(bench.show(2)) == 0
+    stays = bench.show(30, box=12)
+    assert told(stays) == 1
+    assert stays[0].occupied
+    assert not stays[-1].occupied
+    assert told(bench.show(5)) == 0  # taking it away is no deposit
+    assert told(bench.show(5, box=12)) == 1  # and throwing it in again is
+
+
+def test_what_comes_on_top_is_a_deposit_of_its_own() -> None:
+    bench, told = Bench(), Told()
+    told(bench.show(2))
+    assert told(bench.show(5, box=12)) == 1
+    bench.bin[:, 25:40, 30:45] = 30  # beside it
+    assert told(bench.show(5, box=12)) == 1
+    bench.bin[:, 8:16, 8:16] = 180
+    assert told(bench.show(5, box=4)) == 1  # on top, so that most of the box is hidden
 
 
 def test_a_speck_is_nothing() -> None:
     bench = Bench()
     bench.show(2)
-    assert occupied(bench.show(2, box=4)) == {False}
+    assert occupied(bench.show(2, box=2)) == {False}
 
 
 @pytest.mark.parametrize("light", [0.3, 0.7, 0.9, 1.1, 1.6])
@@ -90,23 +119,38 @@ def test_resting_is_settled_and_moving_is_not() -> None:
     assert [sight.moving for sight in bench.show(1, box=16)[:4]] == [True, False, False, False]
 
 
-def test_what_stays_is_absorbed_and_its_leaving_is_no_deposit() -> None:
+def test_a_gleam_that_wanders_does_not_keep_a_thing_moving() -> None:
     bench = Bench()
     bench.show(2)
-    settings = WatchSettings()
-    stays = bench.show(settings.absorb_seconds * 3, box=12, level=210.0)
-    gone = [sight.occupied for sight in stays].index(False) / FPS
-    assert settings.absorb_seconds < gone < settings.absorb_seconds * 2.5
-    assert not any(sight.occupied for sight in stays[round(gone * FPS) :])
-    assert occupied(bench.show(2, box=12, level=210.0)) == {False}
-    assert occupied(bench.show(5)) == {False}
+    bench.show(0.3, box=20)
+    sights = []
+    for number in range(6):  # over the thing and beside it
+        bench.bin[:, 35:38, 10 + number * 4 : 13 + number * 4] += 60
+        sights += bench.show(0.1, box=20)
+    assert {sight.occupied for sight in sights} == {True}
+    assert {sight.moving for sight in sights} == {False}
 
 
-def test_a_thing_taken_away_half_absorbed_leaves_no_ghost() -> None:
+def test_cells_that_differ_alone_are_noise() -> None:
     bench = Bench()
     bench.show(2)
-    assert occupied(bench.show(25, box=12)) == {True}
-    assert occupied(bench.show(5)) == {False}
+    bench.bin[:, 2:46:3, 2:62:3] += 40  # many, and each beside another's neighbour
+    assert occupied(bench.show(1)) == {False}
+
+
+def test_a_thing_that_comes_while_the_camera_is_pushed_is_seen() -> None:
+    bench, told = Bench(), Told()
+    told(bench.show(3))
+    bench.bin = np.roll(bench.bin, 2, axis=2)
+    assert told(bench.show(3, box=14)) == 1
+    assert told(bench.show(3, box=14)) == 0
+
+
+def test_a_push_alone_is_no_deposit() -> None:
+    bench, told = Bench(), Told()
+    told(bench.show(3))
+    bench.bin = np.roll(bench.bin, 2, axis=2)
+    assert told(bench.show(3)) == 0
 
 
 def test_memory_does_not_grow() -> None:
@@ -115,7 +159,7 @@ def test_memory_does_not_grow() -> None:
     for number in range(20):
         bench.bin = np.roll(bench.bin, 7, axis=2)
         bench.show(0.3, box=10 + number)
-    assert len(bench.watch._known) <= 3
+    assert len(bench.watch._known) <= WatchSettings().kept
 
 
 @pytest.mark.parametrize("shape", [(1080, 1920, 3), (48, 64, 3), (7, 5, 3)])
@@ -128,9 +172,11 @@ def test_a_thumbnail_is_small_whatever_it_is_made_from(shape: tuple[int, int, in
 
 
 def test_black_cells_do_not_speak_for_the_light() -> None:
-    ground: Thumbnail = np.zeros((3, 48, 64), dtype=np.float32)
-    ground[:, :10] = 120
-    assert not changed(ground + 2, ground, 20.0).any()
+    bench = Bench()
+    bench.bin[:, :, 20:] = 0  # a dark bag: noise alone
+    bench.show(2)
+    assert occupied(bench.show(3, light=1.1)) == {False}
+    assert occupied(bench.show(0.5, light=1.1, box=12)) == {True}
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -23,6 +23,7 @@ from edge.sinks.mqtt import Mqtt
 from edge.sinks.mqtt_settings import Acknowledge, MqttSettings
 from edge.sinks.tls import TlsFiles
 from tests.broker import Broker, Listener, free_port
+from tests.certificates import Certificates
 from tests.events import a_draft, bodies, eventually, open_outbox
 
 
@@ -328,38 +329,6 @@ def test_home_assistant_is_told(broker: Broker, path: Path) -> None:
     assert config["unique_id"] == "binsight_b_deposit"
 
 
-class Certificates:
-    """An authority, and what it signs."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.authority = folder / "ca.pem"
-        self._openssl(
-            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test authority", "-days", "2",
-            "-keyout", folder / "ca.key", "-out", self.authority,
-        )  # fmt: skip
-
-    def make(self, host: str) -> tuple[Path, Path]:
-        """Return certificate and key."""
-        certificate, key, wish = (self._folder / f"{host}.{kind}" for kind in ("pem", "key", "csr"))
-        self._openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={host}", "-keyout", key, "-out", wish)
-        kind = "IP" if host[0].isdigit() else "DNS"
-        names = self._folder / "names"
-        names.write_text(f"subjectAltName = {kind}:{host}\n")
-        self._openssl(
-            "x509", "-req", "-in", wish, "-CA", self.authority, "-CAkey", self._folder / "ca.key",
-            "-CAcreateserial", "-days", "2", "-extfile", names, "-out", certificate,
-        )  # fmt: skip
-        return certificate, key
-
-    def _openssl(self, *words: object) -> None:
-        try:
-            subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
-        except FileNotFoundError:
-            pytest.skip("no openssl here; apt-get install openssl")
-
-
 @pytest.fixture
 def certificates(tmp_path: Path) -> Certificates:
-    (tmp_path / "certificates").mkdir()
     return Certificates(tmp_path / "certificates")

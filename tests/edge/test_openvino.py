@@ -17,11 +17,7 @@ from edge.backends import Graph, Options, open_graph, openvino
 from edge.backends.openvino import OpenVino, load_openvino
 from edge.errors import BackendError
 from edge.manifest import Precision
-from export.calibration import Method, find_range, observe
-from export.int8 import MOST_DIVERGENCE, divergence
-from export.qdq import Plan, Scheme, quantize, tensors_of
 from tests.edge.test_backends import outside_weights, small_model
-from tests.export import nets
 from tests.tiny import COLOURS, infer, make_graph, solid
 
 LABELS = tuple(COLOURS)
@@ -40,23 +36,6 @@ def opened(asked: Graph, threads: int = 1) -> OpenVino:
 
 def compiled(backend: OpenVino) -> Any:
     return backend._request.get_compiled_model()
-
-
-def convolutions(backend: OpenVino) -> set[str]:
-    """What the CPU really computes its convolutions in."""
-    layers = [node.get_rt_info() for node in compiled(backend).get_runtime_model().get_ops()]
-    return {one["runtimePrecision"].astype(str) for one in layers if one["layerType"].astype(str) == "Convolution"}
-
-
-def real(model: Any, precision: Precision = Precision.FP32) -> Graph:
-    return graph(model.SerializeToString(), precision, (nets.SIDE, nets.SIDE, 3))
-
-
-def int8() -> Any:
-    model = nets.graph()
-    observed = observe(model, tensors_of(model), nets.photos(24))
-    ranges = {name: find_range(one, Method.MIN_MAX, symmetric=False) for name, one in observed.items()}
-    return quantize(model, Plan(Scheme.CPU, ranges))
 
 
 @pytest.mark.parametrize("strangeness", [False, True])
@@ -118,26 +97,6 @@ def test_threads_are_those_asked_for_or_all_there_are(threads: int) -> None:
     assert got == 1 if threads == 1 else 1 <= got <= (os.cpu_count() or 1)
     asked = openvino._settings(Precision.FP32, threads, ())
     assert asked.get("INFERENCE_NUM_THREADS", 0) == threads  # where there is only one core, all are the same
-
-
-class TestRealNetwork:
-    """MobileNetV2, as export makes it."""
-
-    def test_fp32_answers_as_onnx_runtime_and_computes_in_fp32(self) -> None:
-        asked, seen = real(nets.graph()), nets.photos(8, seed=3)
-        with opened(asked) as backend:
-            assert convolutions(backend) == {"f32"}
-            got = backend.infer(seen).probabilities
-        assert np.abs(got - infer(asked.model, seen).probabilities).max() < 1e-4
-
-    def test_int8_answers_nearly_as_onnx_runtime_and_computes_in_int8(self) -> None:
-        asked, seen = real(int8(), Precision.INT8), nets.photos(24, seed=3)
-        with opened(asked) as backend:
-            assert convolutions(backend) in ({"u8", "f32"}, {"u8"}, {"i8", "f32"}, {"i8"})
-            got = backend.infer(seen).probabilities
-        expected = infer(asked.model, seen).probabilities
-        assert divergence(expected, got) < MOST_DIVERGENCE  # as two int8 graphs may differ
-        assert (expected.argmax(axis=1) == got.argmax(axis=1)).mean() > 0.95
 
 
 def test_another_precision_than_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,12 @@ class TestSinks:
             pending.acknowledge(1)
             assert (outbox.counters().dead, outbox.counters().depth) == (1, 0)
 
+    def test_a_file_that_is_no_outbox_is_left_closed(self, path: Path) -> None:
+        sqlite3.connect(path).close()
+        with pytest.raises(OutboxError):
+            Pending(path, "mqtt")
+        assert not [one for one in Path("/proc/self/fd").iterdir() if os.path.realpath(one) == str(path)]
+
     def test_an_unknown_sink(self, path: Path) -> None:
         with (
             open_outbox(path),

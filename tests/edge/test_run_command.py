@@ -285,3 +285,17 @@ def test_show_opens_a_window(bundle: Path, display: str) -> None:
 
 def test_show_on_a_display_that_does_not_answer(bundle: Path) -> None:
     check_error(edge_run(bundle, "demo://", "--show", DISPLAY=":987"), "--show can't open a window", ":987")
+
+
+def test_each_line_on_stderr_may_be_an_object(bundle: Path, tmp_path: Path) -> None:
+    done = edge_run(bundle, "demo://?deposits=1&width=64&height=48", "--log-format", "json", "--bin", "b7")
+    assert done.returncode == 0, done.stderr
+    begin, end = lines(done.stderr)
+    assert set(begin) == {"time", "level", "logger", "bin", "message"}
+    assert (begin["level"], begin["bin"]) == ("info", "b7")
+    assert "model.fp32.onnx on CPUExecutionProvider" in begin["message"]
+    assert "1 decisions" in end["message"]
+    wrong = edge_run(bundle, "rtsp://user:hush@127.0.0.1:1/x", "--log-format", "json", "--events", tmp_path)
+    assert wrong.returncode == 2
+    assert lines(wrong.stderr)[-1]["level"] == "error"
+    assert "hush" not in wrong.stderr

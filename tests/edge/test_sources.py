@@ -3,17 +3,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import cv2
 import numpy as np
 import pytest
 
 from edge.errors import SourceError, UsageError
-from edge.preprocess import Pixels
 from edge.scene import SceneSettings
 from edge.sources import Frame, Source, open_source
-from edge.sources.camera import Camera
 from edge.sources.demo import parse
 from tests.tiny import png, solid
 
@@ -80,7 +77,7 @@ def test_an_empty_folder_and_a_missing_path(tmp_path: Path) -> None:
 def test_a_video_gives_every_frame_in_its_own_time(tmp_path: Path) -> None:
     write_video(tmp_path / "v.avi", 20)
     clock = ticking()
-    source = open_source(str(tmp_path / "v.avi"), clock.__next__)
+    source = open_source(str(tmp_path / "v.avi"), clock=clock.__next__)
     assert not source.single
     frames = read_all(source)
     assert [round(frame.time, 6) for frame in frames] == [number / 10 for number in range(20)]
@@ -110,36 +107,13 @@ def test_what_is_no_video_is_said(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_camera_that_is_not_there_names_what_is() -> None:
-    with pytest.raises(SourceError, match=r"camera /dev/video97 .* no such device \(this machine has: "):
+    with pytest.raises(
+        SourceError,
+        match="no such device; plug it in, or name",
+    ):
         open_source("97")
     with pytest.raises(SourceError, match="/dev/v4l/by-id/nothing"):
         open_source("/dev/v4l/by-id/nothing")
-
-
-class Lens:
-    """A camera that gives `left` frames and then no more. No subclass: OpenCV's classes crash when derived."""
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-        self.released = False
-
-    def read(self) -> tuple[bool, Pixels]:
-        self.left -= 1
-        return self.left >= 0, np.zeros((4, 4, 3), dtype=np.uint8)
-
-    def release(self) -> None:
-        self.released = True
-
-
-def test_a_camera_keeps_its_own_time_and_says_when_it_stops() -> None:
-    clock = ticking()
-    lens = Lens(2)
-    with Camera(cast(cv2.VideoCapture, lens), "/dev/video0", clock.__next__) as camera:
-        assert camera.live
-        assert [camera.read().time for _ in range(2)] == [0.0, 0.5]
-        with pytest.raises(SourceError, match=r"/dev/video0 stopped giving frames after 2"):
-            camera.read()
-    assert lens.released
 
 
 def test_demo_reads_its_query() -> None:
@@ -171,5 +145,5 @@ def test_demo_gives_the_scene_to_its_end() -> None:
 
 
 def test_an_unknown_scheme_lists_those_that_exist() -> None:
-    with pytest.raises(SourceError, match=r"no source for carrier-pigeon://.*schemes that exist: demo://"):
+    with pytest.raises(SourceError, match=r"no source for carrier-pigeon://.*schemes that exist: .*demo://"):
         open_source("carrier-pigeon://coop")

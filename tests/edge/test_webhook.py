@@ -3,10 +3,11 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,14 +21,17 @@ from edge.event import REFUSED
 from edge.ledger import Recorder
 from edge.outbox import Outbox
 from edge.sinks.remote import UnreachableError
+from edge.sinks.tls import TlsFiles
 from edge.sinks.webhook import Webhook, WebhookSettings
+from tests.certificates import Certificates
 from tests.events import a_draft, eventually, open_outbox
 
 
 class Server:
     """Answers what it is told to, and 204 when that is used up."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
+        """With a certificate and its key it speaks TLS."""
         self.answers: list[Callable[[BaseHTTPRequestHandler], None] | int] = []
         self.got: list[tuple[dict[str, str], dict[str, Any]]] = []
         outer = self
@@ -49,7 +53,13 @@ class Server:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/bins?key=topsecret"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = (
+            f"{'https' if certificate else 'http'}://127.0.0.1:{self._server.server_address[1]}/bins?key=topsecret"
+        )
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 
@@ -213,6 +223,21 @@ def test_credentials_are_in_no_message(server: Server, outbox: Outbox, caplog: p
     assert "answers 500" in caplog.text
     for secret in ("passw0rd", "t0ken", "topsecret"):
         assert secret not in caplog.text + repr(settings)
+
+
+def test_a_certificate_of_another_host(outbox: Outbox, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    certificates = Certificates(tmp_path / "certificates")
+    trust = TlsFiles(certificates.authority)
+    with (
+        closing(Server(certificates.make("elsewhere.example"))) as stranger,
+        closing(Server(certificates.make("127.0.0.1"))) as right,
+    ):
+        with delivering(outbox, WebhookSettings(stranger.url, token="t0ken", tls=trust)) as recorder:
+            recorder.commit(a_draft())
+            eventually(lambda: "its certificate does not hold: IP address mismatch" in caplog.text)
+        with delivering(outbox, WebhookSettings(right.url, token="t0ken", tls=trust)):
+            eventually(empty(outbox))
+        assert (stranger.got, right.numbers()) == ([], [1]), "nobody else gets event or token"
 
 
 class TestRetryAfter:

@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +14,18 @@ import onnx
 import pytest
 import torch
 
-from edge import parity_photos
+from edge import drift_record, parity_photos
+from edge.appearance import appearance
 from edge.backends import open_backend
 from edge.bundle import Bundle, load
+from edge.decision import Reason
+from edge.drift import row_of
+from edge.episodes import Outcome
 from edge.errors import DataError, ExportError
 from edge.images import Role
 from edge.manifest import Artifact, Precision, Verdict
-from edge.preprocess import preprocess
+from edge.model import Model
+from edge.preprocess import decode, fit, preprocess
 from export import graphs, proof
 from export.cli import command as export_command
 from export.run import export
@@ -35,7 +41,7 @@ def test_the_bundle_holds_all_that_is_promised(tiny_run: TinyRun) -> None:
     bundle = load(tiny_run.bundle)
     manifest = bundle.manifest
     assert set(bundle.contents) == {
-        *("model.fp32.onnx", "model.fp16.onnx", "golden.npz", "labels.txt"),
+        *("model.fp32.onnx", "model.fp16.onnx", "golden.npz", "labels.txt", "drift.npz"),
         *("parity.html", "parity.json", "parity.npz", "split.npz"),
     }
     assert manifest.labels == ("bars", "disc", "ring")
@@ -74,6 +80,30 @@ def test_the_parity_photos_are_the_test_photos_as_the_graph_sees_them(tiny_run: 
         np.testing.assert_array_equal(tensor, preprocess(data, bundle.manifest.input))
     trained = json.loads((tiny_run.run / "metrics.json").read_text())
     assert np.mean(photos.reference.probabilities.argmax(axis=1) == photos.truth) == trained["accuracy"]
+
+
+def test_what_a_bin_is_compared_with_is_what_each_graph_says_of_photos_that_did_not_train(
+    tiny_run: TinyRun,
+) -> None:
+    """As the bin itself would see these photos, one by one."""
+    bundle = load(tiny_run.bundle)
+    split = read_split(tiny_run.run / "split.json")
+    entries = [one for role in (Role.VAL, Role.TEST) for one in split.roles[role]]
+    recorded = drift_record.read(bundle)
+    assert {*recorded} == {"model.fp32.onnx", "model.fp16.onnx"}
+    for precision in (Precision.FP32, Precision.FP16):
+        with open_backend(bundle, "onnxruntime", precision) as backend:
+            model = Model(bundle, backend)
+            assert model.photos is not None
+            assert len(model.photos) == len(entries) > 30
+            for entry, row in zip(entries, model.photos, strict=True):
+                picture = decode((tiny_run.data / entry.file).read_bytes())
+                seen = model.answer(picture, time.monotonic).seen
+                choice = model.decide(Outcome(seen.probabilities, 1, seen.strangeness))
+                index = 3 if choice.reason is Reason.STRANGER else choice.index
+                expected = row_of(index, choice.confidence, appearance(fit(picture, bundle.manifest.input)))
+                np.testing.assert_allclose(row, expected[0], atol=1e-3)
+    assert len({*recorded["model.fp32.onnx"][:, 0]}) >= 3
 
 
 def test_of_many_test_photos_some_of_each_class_travel(
@@ -354,6 +384,8 @@ def test_a_photo_in_two_roles_is_an_error(tiny_run: TinyRun, tmp_path: Path) -> 
 def test_no_run_is_one_sentence(tmp_path: Path) -> None:
     one_line_error(command("edge-export", cwd=tmp_path), "edge-export", "no run below", "edge-train")
     one_line_error(command("edge-export", tmp_path, cwd=tmp_path), "edge-export", "best.pt", "can't be read")
+    one_line_error(command("edge-export", "nowhere", cwd=tmp_path), "edge-export", "best.pt", "can't be read")
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_full_disk_leaves_no_half_bundle(tiny_run: TinyRun, tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def trashnet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Features, Truth]
     return compress(features), np.array([file.target for file in files], dtype=np.int64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_swapped_labels_of_trashnet_are_among_the_first_suspects(
     trashnet: tuple[Features, Truth], seed: int
@@ -121,6 +122,7 @@ def test_swapped_labels_of_trashnet_are_among_the_first_suspects(
     assert len(swapped) <= suspects.flagged <= 3 * len(swapped)
 
 
+@pytest.mark.slow
 def test_half_of_trashnet_foretells_the_whole(trashnet: tuple[Features, Truth]) -> None:
     features, labels = trashnet
     whole = learn_curve(features, labels, alone(len(labels)), 6, 0)

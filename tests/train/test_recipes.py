@@ -61,6 +61,7 @@ def test_a_frozen_resnet_50_with_adam(tmp_path: Path) -> None:
     assert all(torch.equal(kept[key], given[key]) for key in given if not key.startswith("fc."))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_a_whole_resnet_50_with_adam_or_sgd(tmp_path: Path, optimizer: str) -> None:
     _split_photos(tmp_path)
@@ -89,6 +90,7 @@ def test_an_efficientnet_from_a_zip_that_stops_early_and_keeps_its_best(tmp_path
     assert yaml.safe_load((tmp_path / "run" / "args.yaml").read_text())["dropout"] == pytest.approx(0.3)
 
 
+@pytest.mark.slow
 def test_a_resnet_18_tells_signs_of_32_pixels(tmp_path: Path) -> None:
     """Nothing is changed here but where the photos lie."""
     write_signs(tmp_path / "signs", 300)

@@ -25,13 +25,13 @@ def test_a_zip_becomes_a_run_and_a_bundle_in_a_folder_with_names_like_ours(tmp_p
     (tmp_path / "edge").mkdir()
     (tmp_path / "edge" / "__init__.py").write_text("raise SystemExit('the wrong module')")
     pack(write_photos(tmp_path / "photos", 8), tmp_path / "photos.zip")
-    done = command("edge-train", "photos.zip", *QUICK, "--json", cwd=tmp_path)
+    done = command("edge-train", "photos.zip", *QUICK, "--json", cwd=tmp_path, forked=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["run"] == "runs/photos-resnet18"
     assert set(result["test"]) >= {"accuracy", "macro_f1"}
     assert "epoch 1/1" in done.stderr
-    exported = command("edge-export", cwd=tmp_path)
+    exported = command("edge-export", cwd=tmp_path, forked=False)
     assert exported.returncode == 0, exported.stderr
     # A second training gets a name of its own.
     again = command("edge-train", "photos.zip", *QUICK, cwd=tmp_path)

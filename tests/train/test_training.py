@@ -293,6 +293,7 @@ def test_memory_does_not_grow_with_the_epochs(tmp_path: Path, monkeypatch: pytes
     assert np.median(held[-10:]) - np.median(held[10:20]) < 8
 
 
+@pytest.mark.slow
 def test_a_compiled_network_trains_as_the_plain_one(tmp_path: Path) -> None:
     if not shutil.which("g++"):
         pytest.skip("torch.compile needs the Debian package g++")

@@ -16,13 +16,13 @@ import click
 from edge.cli.app import (
     Interrupted,
     cache_folder,
-    note,
     progress_bar,
     run,
     say,
     say_json,
     shared_options,
 )
+from edge.cli.logs import note
 from edge.errors import TrainError, UsageError
 from edge.progress import silent
 from train.cli.options import make_recipe, recipe_options, with_absolute_paths
@@ -84,6 +84,10 @@ def command(
     if list_models:
         _list_models(as_json)
         return
+    if data is not None and not resume:
+        from edge.images import check_data  # noqa: PLC0415
+
+        check_data(data)  # before what takes seconds to import
     order, target = _order(context, data, output, resume, group_by, reuse, make_recipe(options))
     _train(order, target, resume, device, workers, log, as_json)
 

@@ -104,6 +104,8 @@ class Examined:
     """uint8 [samples, 32, 32], a Thumb for each sample."""
     ignored: tuple[str, ...] = ()
     """Names of files that were not opened, for their ending."""
+    unsorted: tuple[str, ...] = ()
+    """Names of pictures that a bin kept and nobody gave a label: they were not opened."""
 
     @property
     def files(self) -> int:
@@ -147,7 +149,9 @@ def _gather(listing: Listing, seen: dict[str, Seen]) -> Examined:
             samples.append(Sample(photo, found[0]))
             thumbs.append(found[1])
     stack = np.stack(thumbs) if thumbs else np.zeros((0, THUMB, THUMB), dtype=np.uint8)
-    return Examined(listing.root, listing.labels, tuple(samples), tuple(broken), stack, listing.ignored)
+    return Examined(
+        listing.root, listing.labels, tuple(samples), tuple(broken), stack, listing.ignored, listing.unsorted
+    )
 
 
 def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -27,6 +27,8 @@ class Kind(str, Enum):
     """Files of one class that decode to equal pixels."""
     NEAR_DUPLICATE = "near_duplicate"
     """Files of one class that show one picture: encoded again, resized, cropped, mirrored or turned."""
+    KEPT = "kept"
+    """Deposits that a bin kept: those without a label, and how often the bin was right on the others."""
     IGNORED = "ignored"
     """Files in class folders whose ending is of no image that can be read, as HEIC of phones."""
     WRONG_ENDING = "wrong_ending"

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from edge.images import Role
 from train.dataset.examine import Examined, Record, Sample
 from train.dataset.findings import Finding, Kind
+from train.dataset.kept import find_kept
 from train.dataset.twins import Group
 
 MAX_RATIO = 3.0
@@ -36,6 +37,7 @@ def find_oddities(examined: Examined, twins: Sequence[Group]) -> list[Finding]:
         found.extend(_of_group(examined.samples, group))
     found.extend(_too_few(examined, twins))
     found.extend(_imbalance(examined))
+    found.extend(find_kept(examined))
     if examined.ignored:
         endings = Counter(PurePosixPath(name).suffix or "no ending" for name in examined.ignored)
         kinds = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(5))

@@ -20,7 +20,7 @@ from train.dataset.twins import tie
 
 BROKEN_NAMED = 20
 """Broken files that are named; the rest are counted."""
-TOLD = (Kind.SHORTCUT, Kind.IMBALANCE, Kind.IGNORED, Kind.WRONG_ENDING, Kind.TINY, Kind.HUGE)
+TOLD = (Kind.SHORTCUT, Kind.IMBALANCE, Kind.KEPT, Kind.IGNORED, Kind.WRONG_ENDING, Kind.TINY, Kind.HUGE)
 """Kinds of findings that change nothing, and that a person should know of before training."""
 
 

@@ -107,6 +107,17 @@ ABOUT: Mapping[Kind, About] = {
         "keeps a set together in one split, so that no copy judges what another one taught.",
         single=False,
     ),
+    Kind.KEPT: About(
+        "remark on kept deposits",
+        "remarks on kept deposits",
+        "A bin kept these pictures since it was unsure, or by chance. What it took them for is no label: learning "
+        "from its own answers would only make it surer of its mistakes. How often it was right on those that "
+        "chance chose is how good it is where it stands.",
+        "Look at them, and move each into the folder of its class; delete those that show people.",
+        "leaves out what has no label, and takes the others as photos like all.",
+        single=False,
+        pictured=False,
+    ),
     Kind.IGNORED: About(
         "file that was not looked at",
         "files that were not looked at",

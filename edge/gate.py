@@ -1,0 +1,115 @@
+"""The gate: what each step of a bundle costs here, and whether that is more than it used to be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge import baseline
+from edge.backends import DEFAULT, OPENERS, BackendInfo, Options, open_backend
+from edge.baseline import Compared, Kept
+from edge.bench import NO_GRAPH, Skipped, merge, name_of, tell
+from edge.bundle import Bundle
+from edge.errors import BackendError
+from edge.manifest import Precision
+from edge.progress import Phase, Progress, silent
+from edge.ratios import Ratio, Samples, measure, ratios
+from edge.steps import steps_of
+from edge.surroundings import Key, key_of
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """How long is measured."""
+
+    options: Options = DEFAULT
+    rounds: int = 300
+    """Of each engine, at least 1."""
+    seconds: float = 60.0
+    """When timing an engine ends at the latest, with the round that is under way."""
+    openings: int = 3
+    """Times that each engine is opened anew, for where its memory lies makes it quicker or slower. Rounds and
+    seconds are dealt out among them."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One graph on one engine."""
+
+    backend: BackendInfo
+    key: Key
+    ratios: tuple[Ratio, ...]
+    rounds: int
+    """That were timed."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One graph on one engine, beside its baseline."""
+
+    measured: Measured
+    kept: Kept | None
+    """None: nothing was kept for this key, so that nothing is compared."""
+    steps: tuple[Compared, ...]
+
+    @property
+    def slower(self) -> tuple[Compared, ...]:
+        """Steps that cost more than they may."""
+        return tuple(one for one in self.steps if one.slower)
+
+
+def measure_all(
+    bundle: Bundle, settings: GateSettings, phase: Phase = silent
+) -> tuple[list[Measured], list[Skipped]]:
+    """Measure every precision on every engine, one after the other; say of what does not run why.
+
+    Raises BackendError where none runs.
+    """
+    found: list[Measured] = []
+    skipped: list[Skipped] = []
+    for name, opener in OPENERS.items():
+        fitting = [precision for precision in Precision if bundle.fits(precision, opener.runtime)]
+        refused = [] if fitting else [Skipped(None, name, NO_GRAPH)]
+        for precision in fitting:
+            try:
+                found.append(measure_one(bundle, name, precision, settings, phase))
+            except BackendError as error:
+                refused.append(Skipped(precision, name, str(error)))
+        skipped += merge(refused, len(fitting))
+    if not found:
+        raise BackendError(f"no backend serves {bundle.folder} here: {tell(skipped)}")
+    return found, skipped
+
+
+def measure_one(
+    bundle: Bundle, name: str, precision: Precision | None, settings: GateSettings, phase: Phase = silent
+) -> Measured:
+    """Measure one graph on one engine. Raises BackendError where it does not run."""
+    parts: list[Samples] = []
+    rounds, seconds = -(-settings.rounds // settings.openings), settings.seconds / settings.openings
+    with phase(f"timing {name_of(precision, name)}") as progress:
+        for opening in range(settings.openings):
+            before = opening * rounds
+            with ExitStack() as stack:
+                backend = stack.enter_context(open_backend(bundle, name, precision, settings.options))
+                steps = stack.enter_context(steps_of(bundle, backend, settings.options))
+                parts.append(measure(steps, rounds, seconds, _from(before, settings.rounds, progress), opening))
+                info = backend.info
+    return Measured(info, key_of(info), ratios(steps, np.concatenate(parts)), sum(map(len, parts)))
+
+
+def _from(before: int, rounds: int, progress: Progress) -> Progress:
+    """Tell of one opening's rounds as a part of all."""
+    return lambda done, _total: progress(min(before + done, rounds), rounds)
+
+
+def judge(found: Sequence[Measured], kept: Sequence[Kept]) -> list[Judged]:
+    """Put what was measured beside what was kept for the same key."""
+    judged = []
+    for one in found:
+        its = baseline.find(kept, one.key)
+        judged.append(Judged(one, its, baseline.compare(one.ratios, its) if its else ()))
+    return judged

@@ -1,0 +1,184 @@
+"""The steps from a frame to a decision, each ready to be timed by itself, and the pinned work beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edge.backends import Backend, Graph, Options, open_graph
+from edge.backends.base import INPUT
+from edge.backends.onnxruntime import OnnxRuntime
+from edge.bundle import Bundle
+from edge.episodes import Seen
+from edge.errors import BackendError
+from edge.event import Event, Reporter
+from edge.loop import Loop
+from edge.manifest import Precision
+from edge.model import Answered, Model
+from edge.preprocess import InputSpec, Pixels, fit
+from edge.sources import Clock, Counts, Frame
+
+GAUGE = Path(__file__).with_name("gauge.onnx")
+"""A small network at 128 x 128 in fp32, with convolutions of all kinds that MobileNetV2 has."""
+GAUGE_DIGEST = "37d9aea9e4599820391417a7b1322319d1c1fb71bb389dedd47993c93f85c002"
+"""Its SHA-256: another graph would make every baseline worthless."""
+GAUGE_SHAPE = (128, 128, 3)
+
+PINNED_GRAPH, PINNED_RESIZE, PINNED_PYTHON = "pinned graph", "pinned resize", "pinned Python"
+"""Work that never changes and is of one kind with what is measured against it: what a busy machine takes from the
+one (arithmetic, memory, caches) it takes from the other."""
+SHORT, SHORTEST = 6, 30
+"""Times that steps of about a millisecond are done in each round, and those of a tenth."""
+FRAME = (1920, 1080)
+"""Width and height of the frame, in pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One piece of work that is timed."""
+
+    name: str
+    over: str
+    """Name of the step that it is measured against; empty for pinned work."""
+    work: Callable[[], object]
+    repeats: int = 1
+    """Times that it is done in each round, the quickest of which counts."""
+
+
+@contextmanager
+def steps_of(bundle: Bundle, backend: Backend, options: Options) -> Iterator[Sequence[Step]]:
+    """Give the steps of `bundle` on `backend`: the bare graph, what is done around it, and pinned work.
+
+    Where the engine is ONNX Runtime the bare graph is `session.run` itself; elsewhere it is the engine's own
+    inference. OpenCV has one thread meanwhile, as in the daemon. Raises BackendError.
+    """
+    threads = cv2.getNumThreads()
+    with open_gauge(backend.info.name, options) as gauge:
+        cv2.setNumThreads(1)
+        try:
+            yield _steps(bundle, backend, gauge)
+        finally:
+            cv2.setNumThreads(threads)
+
+
+def open_gauge(name: str, options: Options) -> Backend:
+    """Open the pinned graph on the engine `name`. Raises BackendError, also where it is not the pinned one."""
+    model = GAUGE.read_bytes()
+    if hashlib.sha256(model).hexdigest() != GAUGE_DIGEST:
+        raise BackendError(f"{GAUGE} is not the pinned graph: install binsight again")
+    return open_graph(Graph(GAUGE.name, Precision.FP32, model, GAUGE_SHAPE), name, options)
+
+
+def _steps(bundle: Bundle, backend: Backend, gauge: Backend) -> Sequence[Step]:
+    spec, picture = bundle.manifest.input, test_frame(*FRAME)
+    batch, pinned = np.zeros((1, *spec.shape), np.uint8), np.zeros((1, *GAUGE_SHAPE), np.uint8)
+    batch[0], pinned[0] = fit(picture, spec), fit(picture, InputSpec(*GAUGE_SHAPE[:2]))
+    model = Model(bundle, backend)
+    whole, after = _loop(model, picture), _loop(_Answered(model, picture), picture)
+    bare = _bare(backend, batch)
+    steps = [
+        Step(PINNED_GRAPH, "", lambda: gauge.infer(pinned)),
+        Step("graph", PINNED_GRAPH, bare or (lambda: backend.infer(batch))),
+        Step("frame to decision", "graph", whole.run_once),
+        Step(PINNED_RESIZE, "", lambda: _halve(picture), SHORT),
+        Step("preprocess", PINNED_RESIZE, lambda: fit(picture, spec), SHORT),
+        Step(PINNED_PYTHON, "", _plain_python, SHORTEST),
+        Step("decide", PINNED_PYTHON, after.run_once, SHORTEST),
+    ]
+    if bare:
+        steps.insert(2, Step("infer", "graph", lambda: backend.infer(batch)))
+    return steps
+
+
+def _halve(picture: Pixels) -> None:
+    """What a resize is, without anything of ours: it reads the whole frame, as memory allows."""
+    cv2.resize(picture, (FRAME[0] // 2, FRAME[1] // 2), interpolation=cv2.INTER_AREA)
+
+
+def _plain_python() -> None:
+    """What Python is, without anything of ours: small objects, small arrays, text."""
+    row = np.full(6, 1 / 6, dtype=np.float32)
+    for number in range(20):
+        told = {str(key): round(float(value), 6) for key, value in enumerate(row)}
+        found = bool(np.isfinite(row).all()) and int(row.argmax())
+        json.dumps({"number": number, "found": found, "told": told})
+
+
+def _bare(backend: Backend, batch: Pixels) -> Callable[[], object] | None:
+    """Return the runtime's own call, without what is ours; None where there is none to be had."""
+    if not isinstance(backend, OnnxRuntime):
+        return None
+    session = backend.session
+    return lambda: session.run(None, {INPUT: batch})
+
+
+def test_frame(width: int, height: int) -> Pixels:
+    """Return a picture with structure at all scales: uint8 [height, width, 3] BGR."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (height // 40 + 1, width // 40 + 1, 3), dtype=np.uint8)
+    picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    noisy = picture + rng.integers(-12, 13, picture.shape, dtype=np.int16)
+    result: Pixels = np.clip(noisy, 0, 255).astype(np.uint8)
+    return result
+
+
+def _loop(model: Model, picture: Pixels) -> Loop:
+    return Loop(_Deposits(picture), model, Reporter("bench"), [_Nowhere()], threading.Event())
+
+
+class _Answered(Model):
+    """A model that has answered already: what is left is what is done with an answer."""
+
+    def __init__(self, model: Model, picture: Pixels) -> None:
+        super().__init__(model.bundle, model.backend)
+        self._seen: Seen = model.answer(picture, time.monotonic).seen
+
+    def answer(self, image: Pixels, clock: Clock) -> Answered:  # noqa: ARG002  Model's
+        return Answered(self._seen, 0.0, 0.0)
+
+
+class _Deposits:
+    """A source that hands out one picture again and again, each time a deposit of its own."""
+
+    single, live, broken, counts = True, False, 0, Counts()
+
+    def __init__(self, picture: Pixels) -> None:
+        self._picture = picture
+
+    def read(self) -> Frame:
+        return Frame(self._picture, time.monotonic(), 0.0, "frame")
+
+    def close(self) -> None:
+        return
+
+    def __enter__(self) -> _Deposits:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+
+class _Nowhere:
+    """A sink that forgets, so that the disk is not what is measured."""
+
+    def write(self, event: Event[Any]) -> None:  # noqa: ARG002  a Sink's
+        return
+
+    def close(self) -> None:
+        return
+
+    def __enter__(self) -> _Nowhere:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return

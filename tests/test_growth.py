@@ -1,0 +1,9 @@
+"""Nothing grows with the frames: the short form of `make proof-memory`."""
+
+from __future__ import annotations
+
+from benchmarks.prove_memory import deciding, grown
+
+
+def test_nothing_grows_over_some_thousand_frames() -> None:
+    assert grown(deciding(), 500) < 32  # KiB: a float that is kept of each frame would be 50
