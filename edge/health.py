@@ -47,6 +47,12 @@ class State(str, Enum):
 
 OK = "ok"
 
+LENS = (State.BLOCKED, State.BLURRED)
+"""Of equally many looks the first counts."""
+
+ROUNDING = 1e-9
+"""Seconds that a sum of parts may lack."""
+
 
 @dataclass(frozen=True)
 class HealthSettings:
@@ -163,15 +169,14 @@ class Health:
             self._scene = _Scene(self._settings, look)
         scene = self._scene
         if scene.looks >= self._settings.first_looks:
-            covered, shows, just_before = scene.is_covered(look), scene.shows(look), self._just_before
-            hidden = (covered and not shows) or just_before.is_hidden(look, scene.plainest)
-            self._vote(State.BLOCKED, hidden, passed)
+            covered, just_before = scene.is_covered(look), self._just_before
+            hidden = (covered and not scene.shows(look)) or just_before.is_hidden(look, scene.plainest)
+            self._vote_lens(hidden, not hidden and (covered or self._is_blurred(look, scene)), passed)
             if not hidden:
-                self._vote(State.BLURRED, covered or self._is_blurred(look, scene), passed)
                 elsewhere = scene.is_elsewhere(look) or just_before.is_elsewhere(look, self._settings.moved)
                 self._vote(State.MOVED, elsewhere, passed)
         elif self._is_blurred(look, scene):
-            self._vote(State.BLURRED, True, passed)
+            self._vote_lens(False, True, passed)
         if State.MOVED in self._on and look.time - self._moved_at > self._settings.accepted_s:
             self._on.discard(State.MOVED)
             self._scores[State.MOVED] = 0.0
@@ -189,6 +194,27 @@ class Health:
             self._moved_at = self._looked if state is State.MOVED else self._moved_at
         elif score <= 0:
             self._on.discard(state)
+
+    def _vote_lens(self, hidden: bool, blurred: bool, passed: float) -> None:
+        """Count looks that show a cover and looks that show a blur as one trouble, with the name of the more.
+
+        Grease over much of the lens looks like either from one look to the next.
+        """
+        hold, scores = self._settings.hold_s, self._scores
+        if hidden or blurred:
+            shown, other = LENS if hidden else LENS[::-1]
+            scores[shown] = min(hold, scores[shown] + passed)
+            scores[other] = min(scores[other], hold - scores[shown])
+        else:
+            for state in sorted(LENS, key=scores.__getitem__):
+                forgotten = min(passed, scores[state])
+                scores[state] -= forgotten
+                passed -= forgotten
+        total = sum(scores[state] for state in LENS)
+        if total >= hold - ROUNDING:
+            self._on = self._on - {*LENS} | {max(LENS, key=scores.__getitem__)}
+        elif total <= 0:
+            self._on -= {*LENS}
 
     def _is_blurred(self, look: Look, scene: _Scene) -> bool:
         easier = 0.75 if State.BLURRED in self._on else 1.0

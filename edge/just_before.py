@@ -31,6 +31,9 @@ SPOT, REGION, STAY = 0.2, 0.88, 0.8
 """Share of those tiles that must be dull side by side; least correlation of what they show with what they showed,
 out of focus; and share of them that stay dull whatever is put behind them."""
 
+SMALL_SPOT, SMALL_REGION = 0.1, 0.95
+"""The same two for a spot that is enough where it shows all the more what was there."""
+
 DULL, FAINT = 0.2, 0.5
 """Share that a dull tile keeps of its fine detail and of its outlines at most."""
 
@@ -82,11 +85,12 @@ class JustBefore:
         if self._spot is not None and dull[self._spot].mean() > STAY:
             return True
         spot = largest(dull)
-        if spot.sum() < max(LEAST_TILES, SPOT * easier * had.sum()):
+        if spot.sum() < max(LEAST_TILES, SMALL_SPOT * easier * had.sum()):
             return False
         soft = cast(Floats, cv2.GaussianBlur(then.shape, (0, 0), SOFT))
         alike, kept = _alike(look.shape, soft, spot)
-        if alike < REGION * easier or kept < KEPT:
+        region = REGION if spot.sum() >= SPOT * easier * had.sum() else SMALL_REGION
+        if alike < region * easier or kept < KEPT:
             return False
         self._spot = spot
         return True

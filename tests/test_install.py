@@ -64,6 +64,7 @@ def test_a_bin_runs_without_torch_and_onnx(wheel: Path, tmp_path: Path) -> None:
     assert "decisions" in done.stderr
     assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 2
     run(python.parent / "edge-predict", bundle.folder, _picture(tmp_path))
+    (tmp_path / "photos").mkdir()
     refused = subprocess.run(
         [python.parent / "edge-train", "photos"],
         cwd=tmp_path,

@@ -102,22 +102,34 @@ def test_what_was_seen_just_before_is_forgotten_after_an_hour() -> None:
         (5, "shift by 5%, with a turn of up to 1.5 degrees"),
         (19, "shift by 8%, with a turn of up to 1.5 degrees"),
         (38, "shift by 8%, with a turn of up to 1.5 degrees"),
+        (78, "smear over 40% of the lens"),
     ],
 )
 def test_what_is_told_and_what_is_not_told_instead(seed: int, name: str) -> None:
     """Quiet noise is not noise that repeats, and noise that does is told right after a deposit, too.
 
-    A spot counts by lying together, and by what was seen just before, whatever is put behind it later; so does a
-    cover that leaves an edge free; and a push, which is told while things move and beside new ones, too.
+    A spot counts by lying together, and by what was seen just before, whatever is put behind it later; a small one
+    by showing all the more of it. So does a cover that leaves an edge free; and a push, which is told while things
+    move and beside new ones, too.
     """
+    assert {state.value for one in _planted(seed, name) for state in one} == {NAMED[name].state}
+
+
+def test_what_looks_now_like_a_cover_and_now_like_grease_is_one_trouble() -> None:
+    states = _planted(51, "defocus, sigma 1.5 % of the width")
+    assert {len(one) for one in states} == {0, 1}
+    assert {state for one in states for state in one} == {State.BLOCKED, State.BLURRED}
+
+
+def _planted(seed: int, name: str) -> list[tuple[State, ...]]:
+    """What is told in the ten seconds after a trouble began."""
     film = Film(seed, deposits=8, minutes=80 / 60)
     film.script.bumps.clear()
     health, pictures = Health(), [film.picture(time) for time in range(1, 80)]
     assert {*told(health, pictures[:59], 1)} == {()}
     rng = np.random.default_rng([seed, 5])
     spoil = NAMED[name].of(rng)
-    states = [*told(health, [spoil(picture, rng) for picture in pictures[59:69]], 60)]
-    assert {state.value for one in states for state in one} == {NAMED[name].state}
+    return [*told(health, [spoil(picture, rng) for picture in pictures[59:69]], 60)]
 
 
 def test_a_restart_does_not_take_a_blurred_lens_for_normal() -> None:

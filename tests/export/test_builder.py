@@ -33,7 +33,8 @@ pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt-rtx", exc
 
 SIDES = {"mobilenet_v2": 224}
 """What a bin runs by default comes at its own size, the others at the least that they take, to be quick."""
-LONG = dict.fromkeys(("efficientnet_v2_s", "timm:tf_efficientnetv2_b0"), pytest.mark.slow)
+QUICK = ("mobilenet_v2", "resnet18")
+NAMES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in DOCUMENTED]
 LEAST, CLASSES, PHOTOS = 32, 4, 2
 MOST = 8
 DTYPES = {Precision.FP32: "float32", Precision.FP16: "float16", Precision.INT8: "int8"}
@@ -87,7 +88,7 @@ def build(one: Graph, library: Library) -> Built:
 
 
 @pytest.mark.parametrize("precision", list(Precision))
-@pytest.mark.parametrize("name", [pytest.param(one, marks=LONG.get(one, ())) for one in DOCUMENTED])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_builder_takes_every_documented_backbone(library: Library, name: str, precision: Precision) -> None:
     built = build(graph(name, precision), library)
     assert len(built.plan) > 1_000_000

@@ -183,6 +183,7 @@ def test_a_run_without_a_stranger_score_gives_graphs_of_one_output(tiny_run: Tin
         assert not backend.info.strangeness
 
 
+@pytest.mark.slow
 def test_the_error_asked_for_may_be_another_than_the_runs(tiny_run: TinyRun, tmp_path: Path) -> None:
     done = command("edge-export", tiny_run.run, "-o", tmp_path / "bundle", "--max-error", "0.4", "--json")
     assert done.returncode == 0, done.stderr
@@ -237,6 +238,7 @@ def test_a_graph_that_answers_otherwise_fails_and_is_marked(
     assert command("edge-eval", *fp16, tiny_run.data, "--allow-failed-parity").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_failure_that_is_allowed_exits_0_and_is_marked(
     tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -252,6 +254,7 @@ def test_a_failure_that_is_allowed_exits_0_and_is_marked(
     assert capsys.readouterr().out.splitlines()[2].endswith(" FAIL")
 
 
+@pytest.mark.slow
 def test_another_tolerance_is_kept_for_all_but_fp32(tiny_run: TinyRun, tmp_path: Path) -> None:
     arguments = (tiny_run.run, "--fp16", "-o", tmp_path / "bundle")
     done = command("edge-export", *arguments, "--tolerance", "2.5", "--json")
@@ -271,6 +274,7 @@ def test_an_artifact_that_answers_no_numbers_is_written_and_marked(
     assert (spoiled.verdict, spoiled.parity.agreement) == (Verdict.FAIL, 0.0)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_takes_the_newest_run(tiny_run: TinyRun, tmp_path: Path) -> None:
     shutil.copytree(tiny_run.run, tmp_path / "runs" / "old", ignore=shutil.ignore_patterns("bundle"))
     done = command("edge-export", "--fp16", cwd=tmp_path)

@@ -32,7 +32,10 @@ def _run(model: onnx.ModelProto, batch: np.ndarray) -> np.ndarray:
     return answer
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "resnet50", "mobilenet_v3_small"])
+LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet50", "mobilenet_v3_small")]
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", *LONG])
 def test_every_backbone_answers_as_pytorch_in_fp32_and_fp16(name: str) -> None:
     classifier = _trained(name)
     model = to_onnx(classifier, 1.7, SPEC)

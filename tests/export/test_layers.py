@@ -1,11 +1,15 @@
 import numpy as np
 import pytest
+import torch
 
 from edge.preprocess import InputSpec, Resize
 from export.graph import to_onnx
 from export.layers import find_layers, path_to_probabilities, weights_of
-from tests.export.nets import SIDE, classifier, graph
+from tests.export.nets import SIDE, classifier, graph, photos
+from train.backbone import make_classifier
 from train.strangers import fit_strangers
+
+SPEC = InputSpec(SIDE, SIDE, Resize.STRETCH)
 
 
 def test_every_convolution_of_mobilenet_is_a_layer_and_the_head_is_none() -> None:
@@ -25,9 +29,13 @@ def test_a_layer_and_its_activation_are_one() -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
 def test_outputs_lie_along_the_axis_that_is_named(name: str) -> None:
-    for layer in find_layers(graph(name)):
-        outputs = weights_of(graph(name), layer.weight).shape[layer.axis]
-        assert weights_of(graph(name), layer.bias).shape == (outputs,)
+    net = make_classifier(name, 4, img_size=SIDE).train()
+    with torch.no_grad():
+        net(torch.from_numpy(photos(8)))  # without BatchNorm's means there are no biases
+    model = to_onnx(net.eval(), 1.0, SPEC)
+    for layer in find_layers(model):
+        outputs = weights_of(model, layer.weight).shape[layer.axis]
+        assert weights_of(model, layer.bias).shape == (outputs,)
 
 
 def test_what_only_strangeness_needs_is_not_on_the_way_to_the_probabilities() -> None:
@@ -35,6 +43,6 @@ def test_what_only_strangeness_needs_is_not_on_the_way_to_the_probabilities() ->
     weight, bias = (one.detach().numpy() for one in net.head.parameters())
     features = np.random.default_rng(0).normal(size=(40, weight.shape[1])).astype(np.float32)
     strangers = fit_strangers(features, weight, bias)
-    wary = to_onnx(net, 1.0, InputSpec(SIDE, SIDE, Resize.STRETCH), strangers)
+    wary = to_onnx(net, 1.0, SPEC, strangers)
     assert len(path_to_probabilities(wary)) == len(graph().graph.node) < len(wary.graph.node)
     assert [layer.weight for layer in find_layers(wary)] == [layer.weight for layer in find_layers(graph())]

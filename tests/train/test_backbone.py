@@ -153,7 +153,9 @@ def _settled(name: str) -> Classifier:
     return classifier.eval()
 
 
-@pytest.mark.parametrize("name", ["timm:tf_efficientnetv2_b0", "efficientnet_v2_s"])
+@pytest.mark.parametrize(
+    "name", ["timm:tf_efficientnetv2_b0", pytest.param("efficientnet_v2_s", marks=pytest.mark.slow)]
+)
 def test_the_graph_answers_as_pytorch(name: str) -> None:
     classifier = _settled(name)
     model = to_onnx(classifier, 1.5, InputSpec(SIZE, SIZE)).SerializeToString()

@@ -132,6 +132,7 @@ def _recall(folder: Path, imbalance: Imbalance) -> float:
     return float((logits.argmax(axis=1)[truth == 1] == 1).mean())
 
 
+@pytest.mark.slow
 def test_both_ways_find_a_class_that_is_lost_without(tmp_path: Path) -> None:
     recalls = {}
     for imbalance in Imbalance:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, reject, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from edge.errors import DataError
@@ -284,7 +284,11 @@ def _check(examined: Examined, twins: Sequence[Group], keys: Sequence[str] | Non
     assert all(len(one) == 1 for one in labels.values())
 
 
-@settings(deadline=None, max_examples=200)
+# Small data sets often can't be split at all, and now and then most of the first that are drawn.
+MANY = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.filter_too_much])
+
+
+@MANY
 @given(_data_sets(), st.integers(0, 3))
 def test_nothing_is_in_two_roles_whatever_the_data(
     data: tuple[Examined, tuple[Group, ...], list[str] | None], seed: int
@@ -301,7 +305,7 @@ def test_nothing_is_in_two_roles_whatever_the_data(
     assert reason_of(again).keys() == reason_of(split).keys()
 
 
-@settings(deadline=None, max_examples=200)
+@MANY
 @given(_data_sets(), st.integers(0, 3), st.integers(0, 10_000))
 def test_nothing_is_in_two_roles_when_a_data_set_has_grown(
     data: tuple[Examined, tuple[Group, ...], list[str] | None], seed: int, part: int

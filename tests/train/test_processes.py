@@ -73,6 +73,7 @@ def test_two_processes_end_where_one_does(photos: Path, tmp_path: Path) -> None:
     assert (tmp_path / "two" / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_an_error_of_all_processes_is_exit_2_and_says_itself(photos: Path, tmp_path: Path) -> None:
     done = _together([str(photos), *OPTIONS, "--weights", "no-such-file", "-o", str(tmp_path / "run")])
     assert "exitcode  : 2" in done.stderr
@@ -80,6 +81,7 @@ def test_an_error_of_all_processes_is_exit_2_and_says_itself(photos: Path, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_batch_must_be_large_enough_to_share(photos: Path, tmp_path: Path) -> None:
     done = _together([*_options(photos), "--batch-size", "2", "-o", str(tmp_path / "run")])
     assert "take at least 4" in done.stderr

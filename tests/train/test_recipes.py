@@ -49,6 +49,7 @@ def _split_photos(folder: Path) -> Path:
     return folder / "photos"
 
 
+@pytest.mark.slow
 def test_a_frozen_resnet_50_with_adam(tmp_path: Path) -> None:
     _split_photos(tmp_path)
     weights = _weights(tmp_path, "resnet50")

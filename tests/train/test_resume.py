@@ -101,6 +101,7 @@ def test_kill_9_at_any_moment_and_resume_end_with_the_same_weights(
     assert (run / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_run_killed_between_two_epochs_goes_on_with_the_next(
     photos: Path, undisturbed: tuple[Path, float], tmp_path: Path
 ) -> None:
@@ -196,6 +197,7 @@ def test_an_order_that_is_none(tmp_path: Path, text: str) -> None:
         read_order(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_from_cuda_goes_on_on_a_cpu(
     undisturbed: tuple[Path, float], photos: Path, tmp_path: Path
 ) -> None:

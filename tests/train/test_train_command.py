@@ -18,6 +18,7 @@ from train import checkpoint
 QUICK = ("--model", "resnet18", "--weights", "none", "--img-size", "32", "--epochs", "1", "--batch-size", "16")
 
 
+@pytest.mark.slow
 def test_a_zip_becomes_a_run_and_a_bundle_in_a_folder_with_names_like_ours(tmp_path: Path) -> None:
     """The user's own train.py, export.py and edge/ do not get in the way."""
     for name in ("train.py", "export.py"):
@@ -135,7 +136,10 @@ def test_help_has_an_example() -> None:
     assert "Example: edge-train" in done.stdout
 
 
-@pytest.mark.parametrize(("signum", "workers"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGINT, 2)])
+@pytest.mark.parametrize(
+    ("signum", "workers"),
+    [pytest.param(signal.SIGINT, 0, marks=pytest.mark.slow), (signal.SIGTERM, 0), (signal.SIGINT, 2)],
+)
 def test_an_interrupt_keeps_the_best_weights_and_names_them(
     tmp_path: Path, photos: Path, signum: int, workers: int
 ) -> None:

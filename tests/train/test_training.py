@@ -276,6 +276,7 @@ def test_every_answer_to_a_test_photo_is_written_down(tiny_run: TinyRun) -> None
     assert np.mean([row["decision"] == "accepted" for row in rows]) == pytest.approx(metrics["coverage"])
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the process holds after each epoch, from the tenth on: flat within 8 MiB."""
     held: list[float] = []
