@@ -5,14 +5,17 @@ from __future__ import annotations
 import platform
 import re
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
+
+import cv2
+import numpy as np
 
 from edge.backends.base import BackendInfo, cpu_name
 from edge.power import ROOT, power_mode
 
-LIBRARIES = ("numpy", "opencv-python")
-"""That do the work around the graph; the engine names its own."""
+LIBRARIES = {"numpy": np.__version__, "opencv": cv2.__version__}
+"""That do the work around the graph; the engine names its own. As they say themselves: a board's OpenCV may come
+from no Python package."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,7 @@ def key_of(info: BackendInfo, root: Path = ROOT) -> Key:
     """Return the key of what `info` runs, on the machine whose files lie below `root`."""
     host = f"{cpu_name() or platform.machine()}{microarchitecture(root)}"
     device = host if info.device in ("", cpu_name()) else f"{info.device}, {host}"
-    versions = {"python": ".".join(platform.python_version_tuple()[:2]), **dict(info.versions)}
-    versions |= {library: metadata.version(library) for library in LIBRARIES}
+    versions = {"python": ".".join(platform.python_version_tuple()[:2]), **dict(info.versions), **LIBRARIES}
     return Key(device, power_mode(root), info.name, info.precision.value, info.threads, versions)
 
 

@@ -7,8 +7,10 @@ import os
 import threading
 import time
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -189,6 +191,18 @@ class TestBaseline:
             {"versions": {**kept.key.versions, "onnxruntime": "0.1"}},
         ):
             assert baseline.find([kept], replace(kept.key, **other)) is None  # type: ignore[arg-type]
+
+    def test_a_library_that_no_python_package_brought_has_a_version(
+        self, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As the OpenCV of a Jetson that its system brings."""
+        with open_backend(bundle, "onnxruntime") as backend:
+
+            def missing(name: str) -> str:
+                raise metadata.PackageNotFoundError(name)
+
+            monkeypatch.setattr(metadata, "version", missing)
+            assert key_of(backend.info).versions["opencv"] == cv2.__version__
 
     def test_renewing_leaves_others_alone(self, bundle: Bundle, tmp_path: Path) -> None:
         file, kept = tmp_path / "new" / "baseline.json", self.kept(bundle, decide=1.0)
