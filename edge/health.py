@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.just_before import JustBefore, largest
-from edge.looks import Floats, Look, Looker, tiles
+from edge.looks import LEAST_TILES, OUTLINED, Floats, Look, Looker, tiles
 from edge.place import found
 from edge.preprocess import Pixels
 from edge.stillness import Stillness
@@ -80,8 +80,6 @@ class HealthSettings:
     """Share of the tiles with outlines that are blurred each for itself."""
     spot: float = 0.2
     """Share that is enough where they lie side by side and nearly all show the same."""
-    outlined: float = 1.5
-    """Outlines that a tile must have had to be judged, in percent squared."""
     lost_share: float = 0.8
     """Share of those tiles that lost their outlines where something covers the lens."""
     lost_to: float = 0.2
@@ -171,12 +169,13 @@ class Health:
         if scene.looks >= self._settings.first_looks:
             covered, just_before = scene.is_covered(look), self._just_before
             hidden = (covered and not scene.shows(look)) or just_before.is_hidden(look, scene.plainest)
-            self._vote_lens(hidden, not hidden and (covered or self._is_blurred(look, scene)), passed)
+            blurred = not hidden and (covered or self._is_blurred(look, scene))
+            self._vote_lens(State.BLOCKED if hidden else State.BLURRED if blurred else None, passed)
             if not hidden:
                 elsewhere = scene.is_elsewhere(look) or just_before.is_elsewhere(look, self._settings.moved)
                 self._vote(State.MOVED, elsewhere, passed)
         elif self._is_blurred(look, scene):
-            self._vote_lens(False, True, passed)
+            self._vote_lens(State.BLURRED, passed)
         if State.MOVED in self._on and look.time - self._moved_at > self._settings.accepted_s:
             self._on.discard(State.MOVED)
             self._scores[State.MOVED] = 0.0
@@ -195,14 +194,14 @@ class Health:
         elif score <= 0:
             self._on.discard(state)
 
-    def _vote_lens(self, hidden: bool, blurred: bool, passed: float) -> None:
+    def _vote_lens(self, shown: State | None, passed: float) -> None:
         """Count looks that show a cover and looks that show a blur as one trouble, with the name of the more.
 
-        Grease over much of the lens looks like either from one look to the next.
+        Grease over much of the lens looks like either from one look to the next. None: this look shows neither.
         """
         hold, scores = self._settings.hold_s, self._scores
-        if hidden or blurred:
-            shown, other = LENS if hidden else LENS[::-1]
+        if shown:
+            (other,) = {*LENS} - {shown}
             scores[shown] = min(hold, scores[shown] + passed)
             scores[other] = min(scores[other], hold - scores[shown])
         else:
@@ -273,7 +272,7 @@ class _Scene:
     def is_covered(self, look: Look) -> bool:
         """Whether nearly all outlines are gone, with nothing sharp in their place."""
         settings = self._settings
-        had = self._coarse > settings.outlined
+        had = self._coarse > OUTLINED
         if had.sum() < LEAST_TILES or look.fine.mean() > self._settings.plainer * self.plainest:
             return False
         gone = look.coarse < settings.lost_to * self._coarse
@@ -291,7 +290,7 @@ class _Scene:
         lay there are gone.
         """
         settings = self._settings
-        had = (self._coarse > settings.outlined) & (self._fine > 0.1 * self._coarse)
+        had = (self._coarse > OUTLINED) & (self._fine > 0.1 * self._coarse)
         if self.looks < settings.first_looks or had.sum() < LEAST_TILES:
             return False
         fine = np.maximum(look.fine, 0)
@@ -314,9 +313,6 @@ class _Scene:
         """Shape of some looks ago: a trouble that is not told at once is not in it."""
         return cast(Floats, np.mean([*self._shapes][: -(-len(self._shapes) // 2)], axis=0))
 
-
-LEAST_TILES = 3
-"""Tiles with outlines that are needed for a verdict."""
 
 ALIKE, TILE_ALIKE = 0.6, 0.5
 """Least correlation of shapes that are the same, in the whole picture and in a tile."""

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.looks import Floats, Look
+from edge.looks import LEAST_TILES, OUTLINED, Floats, Look
 from edge.place import Place, found
 
 Flags = npt.NDArray[np.bool_]
@@ -23,9 +23,9 @@ Flags = npt.NDArray[np.bool_]
 LAG = 3
 """Looks from the one that is compared with to the newest: the first with a trouble is half without it."""
 
-OUTLINED, LEAST_TILES, MOST_TILES = 1.5, 3, 32
-"""Outlines that a tile must have had to be judged, in percent squared; and tiles needed to be taken for dull, and
-for covered: of a bin whose plain bottom shows, all outlines are taken out with what lies in it."""
+MOST_TILES = 32
+"""Tiles with outlines needed to be taken for covered: of a bin whose plain bottom shows, all outlines are taken
+out with what lies in it."""
 
 SPOT, REGION, STAY = 0.2, 0.88, 0.8
 """Share of those tiles that must be dull side by side; least correlation of what they show with what they showed,

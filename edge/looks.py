@@ -72,6 +72,9 @@ class Look:
         return float(np.log(max(float(self.fine.mean()), 1e-3) / coarse)) if coarse > ENOUGH else None
 
 
+OUTLINED, LEAST_TILES = 1.5, 3
+"""Outlines that a tile must have had to be judged, in percent squared; and such tiles needed for a verdict."""
+
 ENOUGH = 0.5
 """Outlines below which nothing is said of sharpness, in percent squared."""
 

@@ -151,7 +151,7 @@ class TestFlow:
 
     def test_a_library_that_never_stops_printing(self, tmp_path: Path) -> None:
         with open_fake(tmp_path, Play("open-chatter", frames=10**6)) as source:
-            read_frame(source)
+            assert read_frame(source) is not None
 
 
 FAULTS = {

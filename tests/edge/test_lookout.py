@@ -79,4 +79,7 @@ def test_a_disk_that_takes_nothing_holds_nothing_up(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     lookout = Lookout(Board("b"), "b", "0", tmp_path / "file" / "camera.json")
     looked(lookout, frames(LIT, 0, 10))
+    (dark,) = looked(lookout, frames(DARK, 10, 15))
+    assert dark.type == CAMERA
     lookout.close()
+    assert (tmp_path / "file").read_bytes() == b""

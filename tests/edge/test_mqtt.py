@@ -178,6 +178,8 @@ class TestApplication:
             listener.publish("binsight/b/ack", json.dumps(said), retain=True)
             with delivering(outbox, settings(broker, acknowledge=Acknowledge.APPLICATION)):
                 eventually(empty(outbox))
+            numbers = [event["sequence"] for event in listener.events()]
+            assert len(numbers) == len({*numbers}), "sent before the word came, at most once"
 
     def test_numbers_that_were_dropped_are_told_of_before_the_window_is_full(
         self, broker: Broker, path: Path
