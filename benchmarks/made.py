@@ -1,4 +1,4 @@
-"""A real MobileNetV2 bundle with random weights, and frames of a camera."""
+"""A real MobileNetV2 bundle with random weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from edge.backends import Graph, open_graph
 from edge.bundle import Bundle, write
 from edge.manifest import Artifact, Manifest, OutputSpec, Precision, Provenance, Verdict
 from edge.parity import compare
-from edge.preprocess import InputSpec, Pixels, Resize, preprocess
+from edge.preprocess import InputSpec, Resize, preprocess
+from edge.steps import camera_frame
 
 LABELS = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
 SPEC = InputSpec(224, 224, Resize.CROP, 256)
@@ -26,7 +27,7 @@ def mobilenet(folder: Path, spec: InputSpec = SPEC, seed: int = 0) -> Bundle:
     model = network(spec, len(LABELS), seed)
     (opset,) = (one.version for one in onnx.load_from_string(model).opset_import if not one.domain)
     graph = Graph("model.fp32.onnx", Precision.FP32, model, spec.shape)
-    image = cv2.imencode(".jpg", frame(640, 480))[1].tobytes()
+    image = cv2.imencode(".jpg", camera_frame(640, 480))[1].tobytes()
     with open_graph(graph, "onnxruntime") as backend:
         answers = backend.infer(preprocess(image, spec)[None])
         parity = compare(backend.info, answers, answers, np.zeros(1, dtype=np.int64), LABELS)
@@ -42,13 +43,3 @@ def mobilenet(folder: Path, spec: InputSpec = SPEC, seed: int = 0) -> Bundle:
     expected = {graph.file: golden.Expected(answers, golden.TOLERANCE[Precision.FP32])}
     contents = {graph.file: model, golden.GOLDEN: golden.pack([image], spec, expected)}
     return write(folder, manifest, contents)
-
-
-def frame(width: int, height: int) -> Pixels:
-    """Return a picture with structure at all scales: uint8 [height, width, 3] BGR."""
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, (height // 40 + 1, width // 40 + 1, 3), dtype=np.uint8)
-    picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
-    noisy = picture + rng.integers(-12, 13, picture.shape, dtype=np.int16)
-    result: Pixels = np.clip(noisy, 0, 255).astype(np.uint8)
-    return result

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.made import SPEC, frame
+from benchmarks.made import SPEC
 from benchmarks.quiet import REST, one_core
 from benchmarks.record import Row, keep
 from benchmarks.sized import bundle_of, graph_bytes, loop_of, opened
@@ -19,6 +19,7 @@ from edge.backends.onnxruntime import session_options
 from edge.manifest import Precision
 from edge.motion import SceneWatch, thumbnail
 from edge.preprocess import fit
+from edge.steps import camera_frame
 
 MOST = {Precision.FP32: 1.15, Precision.INT8: 1.3}
 """Frame to decision over the bare session.run of the same graph, medians."""
@@ -49,7 +50,7 @@ def measure(precision: Precision, rounds: int) -> Times:
     """Time the bare graph, the whole step and its parts in turns."""
     import onnxruntime  # noqa: PLC0415
 
-    graph, picture = graph_bytes(precision), frame(1920, 1080)
+    graph, picture = graph_bytes(precision), camera_frame(1920, 1080)
     session = onnxruntime.InferenceSession(graph, session_options(1), providers=["CPUExecutionProvider"])
     batch, watch, seconds = fit(picture, SPEC)[None], SceneWatch(), itertools.count()
     with opened(graph, 1, precision) as backend:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.made import frame
 from benchmarks.record import Row, keep
 from benchmarks.sized import bundle_of, graph_bytes, loop_of
 from edge.backends import Answers, BackendInfo
@@ -19,6 +18,7 @@ from edge.loop import Loop
 from edge.manifest import Precision
 from edge.motion import SceneWatch, thumbnail
 from edge.preprocess import Pixels
+from edge.steps import camera_frame
 
 FRAMES, TRACED = 100_000, 5_000
 MOST_MIB, MOST_TRACED_KIB = 2.0, 64
@@ -94,7 +94,7 @@ class Frames:
 
 def deciding(classes: int = 6) -> Frames:
     """Return a loop that decides on each frame."""
-    bundle, picture = bundle_of(classes), frame(640, 480)
+    bundle, picture = bundle_of(classes), camera_frame(640, 480)
     return Frames(loop_of(bundle, Answering(bundle.manifest.input.shape, classes), picture), picture)
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.made import SPEC, frame
+from benchmarks.made import SPEC
 from benchmarks.prove_latency import in_turns
 from benchmarks.quiet import one_core
 from benchmarks.record import Row, keep
 from benchmarks.sized import bundle_of, graph_bytes, loop_of, opened
 from edge.preprocess import fit
+from edge.steps import camera_frame
 
 PICTURES = {"224 x 224": (224, 224), "640 x 480": (640, 480), "1280 x 720": (1280, 720),
             "1920 x 1080": (1920, 1080), "3840 x 2160": (3840, 2160)}  # fmt: skip
@@ -43,7 +44,7 @@ def _medians(steps: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
 
 def _pictures() -> tuple[list[Row], bool]:
     """The work is the pixels within the crop; below some of them it is that of filling the graph's input."""
-    pictures = {name: frame(*size) for name, size in PICTURES.items()}
+    pictures = {name: camera_frame(*size) for name, size in PICTURES.items()}
     with opened(graph_bytes(), 1) as backend:
         loops = {name: loop_of(bundle_of(), backend, picture) for name, picture in pictures.items()}
         steps: dict[str, Callable[[], Any]] = {}
@@ -62,7 +63,7 @@ def _pictures() -> tuple[list[Row], bool]:
 
 def _classes() -> tuple[list[Row], bool]:
     rows: list[Row] = []
-    picture, beside = frame(640, 480), {}
+    picture, beside = camera_frame(640, 480), {}
     for classes in CLASSES:
         with opened(graph_bytes(classes=classes), 1) as backend:
             batch = fit(picture, SPEC)[None]
@@ -78,7 +79,7 @@ def _classes() -> tuple[list[Row], bool]:
 
 
 def _batches() -> tuple[list[Row], bool]:
-    batches = {count: np.stack([fit(frame(640, 480), SPEC)] * count) for count in BATCHES}
+    batches = {count: np.stack([fit(camera_frame(640, 480), SPEC)] * count) for count in BATCHES}
     each: dict[int, float] = {}
     with opened(graph_bytes(), 1) as backend:
         steps = {str(count): lambda batch=batch: backend.infer(batch) for count, batch in batches.items()}  # type: ignore[misc]

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import cv2
 
-from benchmarks.made import frame, mobilenet
+from benchmarks.made import mobilenet
 from benchmarks.quiet import one_core
 from benchmarks.record import ROOT, Row, keep
+from edge.steps import camera_frame
 
 FIRST = "first decision"
 MOST_MS = {"import edge": 250.0, "edge-run --help": 300.0, FIRST: 2000.0}
@@ -55,7 +56,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
     bundle = mobilenet(folder / "bundle").folder
     photos = folder / "photos"
     photos.mkdir()
-    cv2.imwrite(str(photos / "one.jpg"), frame(1920, 1080))
+    cv2.imwrite(str(photos / "one.jpg"), camera_frame(1920, 1080))
     run = [sys.executable, "-c", "from edge.cli.run import main; main()"]
     return {
         "import edge": [sys.executable, "-c", "import edge; print('done')"],

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from benchmarks.made import SPEC, frame
+from benchmarks.made import SPEC
 from benchmarks.networks import network
 from edge.backends import Backend, Graph, Options, open_graph
 from edge.bundle import Bundle
@@ -20,6 +20,7 @@ from edge.manifest import Artifact, Manifest, OutputSpec, Parity, Precision, Pro
 from edge.model import Model
 from edge.preprocess import Pixels, fit
 from edge.sources import Counts, Frame
+from edge.steps import camera_frame
 from export.calibration import Method, find_range, observe
 from export.fp16 import to_fp16
 from export.graph import OPSET
@@ -40,7 +41,7 @@ def graph_bytes(precision: Precision = Precision.FP32, classes: int = 6, scheme:
 
 def int8(model: onnx.ModelProto, scheme: Scheme = Scheme.CPU) -> onnx.ModelProto:
     """Return the graph in int8, calibrated with made photos; without remedies."""
-    photos = np.stack([fit(np.roll(frame(640, 480), 40 * number, axis=1), SPEC) for number in range(8)])
+    photos = np.stack([fit(np.roll(camera_frame(640, 480), 40 * number, axis=1), SPEC) for number in range(8)])
     observed = observe(model, tensors_of(model), photos)
     ranges = {name: find_range(one, Method.MIN_MAX, symmetric=scheme.symmetric) for name, one in observed.items()}
     first = frozenset(layer.node for layer in find_layers(model)[:1])  # in float, as edge-export leaves it

@@ -15,7 +15,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmarks.bin_at_work import Work
 from benchmarks.bin_camera import FPS
 from benchmarks.conftest import About, Kept
-from benchmarks.made import SPEC, frame
+from benchmarks.made import SPEC
 from benchmarks.prove_age import at_work
 from benchmarks.prove_start import FIRST, MOST_MS, commands, time_of
 from benchmarks.prove_swaps import swapped
@@ -29,6 +29,7 @@ from edge.ledger import Recorder
 from edge.motion import SceneWatch, thumbnail
 from edge.outbox import Outbox, OutboxSettings
 from edge.preprocess import fit
+from edge.steps import camera_frame
 
 MOST_OVER_BARE = 1.3
 """Frame to decision over the bare session.run of the same graph, 1080p, without the look for motion."""
@@ -51,12 +52,12 @@ def busy(bundle: Bundle) -> Work:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_frame_to_decision(benchmark: BenchmarkFixture, bundle: Bundle, backend: Backend, size: str) -> None:
-    loop = loop_of(bundle, backend, frame(*SIZES[size]))
+    loop = loop_of(bundle, backend, camera_frame(*SIZES[size]))
     assert benchmark.pedantic(loop.run_once, rounds=ROUNDS, warmup_rounds=20)
 
 
 def test_frame_to_event_on_disk(benchmark: BenchmarkFixture, bundle: Bundle, backend: Backend) -> None:
-    loop = loop_of(bundle, backend, frame(*SIZES["1080p"]))
+    loop = loop_of(bundle, backend, camera_frame(*SIZES["1080p"]))
     with (
         tempfile.TemporaryDirectory(dir="/var/tmp") as name,  # /tmp may be memory
         Outbox.open(OutboxSettings(Path(name) / "outbox.db"), ["mqtt"]) as outbox,
@@ -74,7 +75,7 @@ def test_a_1080p_frame_costs_little_more_than_its_graph(
 
     model = bundle.read("model.fp32.onnx")
     session = onnxruntime.InferenceSession(model, session_options(0), providers=["CPUExecutionProvider"])
-    picture = frame(*SIZES["1080p"])
+    picture = camera_frame(*SIZES["1080p"])
     loop, batch = loop_of(bundle, backend, picture), fit(picture, SPEC)[None]
     watch, seconds = SceneWatch(), itertools.count()
     times: dict[str, list[float]] = {"bare": [], "fit": [], "watch": [], "decision": []}

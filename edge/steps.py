@@ -80,7 +80,7 @@ def open_gauge(name: str, options: Options) -> Backend:
 
 
 def _steps(bundle: Bundle, backend: Backend, gauge: Backend) -> Sequence[Step]:
-    spec, picture = bundle.manifest.input, test_frame(*FRAME)
+    spec, picture = bundle.manifest.input, camera_frame(*FRAME)
     batch, pinned = np.zeros((1, *spec.shape), np.uint8), np.zeros((1, *GAUGE_SHAPE), np.uint8)
     batch[0], pinned[0] = fit(picture, spec), fit(picture, InputSpec(*GAUGE_SHAPE[:2]))
     model = Model(bundle, backend)
@@ -122,7 +122,7 @@ def _bare(backend: Backend, batch: Pixels) -> Callable[[], object] | None:
     return lambda: session.run(None, {INPUT: batch})
 
 
-def test_frame(width: int, height: int) -> Pixels:
+def camera_frame(width: int, height: int) -> Pixels:
     """Return a picture with structure at all scales: uint8 [height, width, 3] BGR."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (height // 40 + 1, width // 40 + 1, 3), dtype=np.uint8)

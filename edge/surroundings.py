@@ -13,7 +13,7 @@ import numpy as np
 from edge.backends.base import BackendInfo, cpu_name
 from edge.power import ROOT, power_mode
 
-LIBRARIES = {"numpy": np.__version__, "opencv": cv2.__version__}
+LIBRARIES = {"numpy": np.__version__, "opencv-python": cv2.__version__}
 """That do the work around the graph; the engine names its own. As they say themselves: a board's OpenCV may come
 from no Python package."""
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.made import LABELS, SPEC, frame
+from benchmarks.made import LABELS, SPEC
 from benchmarks.peers.plain import write_plain
 from benchmarks.prove_latency import in_turns
 from benchmarks.quiet import one_core
@@ -29,6 +29,7 @@ from edge.chart import Series, latency_chart
 from edge.draw import save_png
 from edge.manifest import Precision
 from edge.preprocess import fit
+from edge.steps import camera_frame
 from export.graph import to_onnx
 from train.backbone import make_classifier
 
@@ -80,7 +81,7 @@ def _steps(folder: Path) -> Mapping[str, Step]:
     classifier = make_classifier("mobilenet_v2", len(LABELS)).eval()
     graph = to_onnx(classifier, 1.0, SPEC).SerializeToString()
     plain = write_plain(classifier.backbone, folder / "plain.onnx", LABELS)
-    frames = itertools.cycle([np.roll(frame(1920, 1080), 97 * number, axis=1) for number in range(4)])
+    frames = itertools.cycle([np.roll(camera_frame(1920, 1080), 97 * number, axis=1) for number in range(4)])
     return {
         **_ours(graph, frames),
         **_bare(graph, frames),

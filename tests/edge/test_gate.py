@@ -202,7 +202,7 @@ class TestBaseline:
                 raise metadata.PackageNotFoundError(name)
 
             monkeypatch.setattr(metadata, "version", missing)
-            assert key_of(backend.info).versions["opencv"] == cv2.__version__
+            assert key_of(backend.info).versions["opencv-python"] == cv2.__version__
 
     def test_renewing_leaves_others_alone(self, bundle: Bundle, tmp_path: Path) -> None:
         file, kept = tmp_path / "new" / "baseline.json", self.kept(bundle, decide=1.0)
