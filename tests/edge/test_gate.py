@@ -255,7 +255,8 @@ class TestCommand:
         assert not file.exists()
         assert command("edge-bench", bundle.folder, "--compare", file, "--renew", *QUICK).returncode == 0
         (kept,) = json.loads(file.read_text())
-        kept["ratios"] = {step: value / 2 for step, value in kept["ratios"].items()}
+        # Six rounds of a graph of some microseconds wander by half on a busy machine: not by so much.
+        kept["ratios"] = {step: value / 20 for step, value in kept["ratios"].items()}
         file.write_text(json.dumps([kept]))
         slower = command("edge-bench", bundle.folder, "--compare", file, "--json", *QUICK)
         result = json.loads(slower.stdout)
