@@ -31,8 +31,8 @@ check: $(READY)
 
 # In two processes of one thread each: a test waits more than it computes, and two programs that both take all cores
 # for their threads hinder each other. They take about as long as each other.
-FIRST := tests/train tests/export/test_builder.py tests/export/test_graphs.py tests/test_board_proof.py \
-  tests/test_install.py tests/test_readme.py
+FIRST := tests/train tests/export/test_builder.py tests/export/test_demo.py tests/export/test_graphs.py \
+  tests/test_board_proof.py tests/test_install.py tests/test_readme.py
 test: $(READY)
 	$(MAKE) --jobs=2 --keep-going test-first test-others
 

@@ -25,9 +25,9 @@ from edge.gate import GateSettings, Judged, judge, measure_one
 BASELINE = ROOT / "benchmarks" / "baseline.json"
 ONE_THREAD = Options(threads=1)
 """What another thread waits for is not known: see edge.stopwatch."""
-FULL = GateSettings(ONE_THREAD, rounds=300, seconds=60.0, openings=6)
-SHORT = GateSettings(ONE_THREAD, rounds=120, seconds=12.0, openings=6)
-RENEWED = GateSettings(ONE_THREAD, rounds=900, seconds=180.0, openings=9)
+FULL = GateSettings(ONE_THREAD, rounds=240, seconds=60.0, openings=16)
+SHORT = GateSettings(ONE_THREAD, rounds=64, seconds=24.0)
+RENEWED = GateSettings(ONE_THREAD, rounds=480, seconds=240.0, openings=40)
 
 
 def main() -> int:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 
-import numpy as np
-
 from edge import baseline
-from edge.backends import DEFAULT, OPENERS, BackendInfo, Options, open_backend
+from edge.backends import DEFAULT, OPENERS, BackendInfo, Options
 from edge.baseline import Compared, Kept
 from edge.bench import NO_GRAPH, Skipped, merge, name_of, tell
 from edge.bundle import Bundle
 from edge.errors import BackendError
 from edge.manifest import Precision
+from edge.opening import Asked, Timing, apart, time_steps
 from edge.progress import Phase, Progress, silent
-from edge.ratios import Ratio, Samples, measure, ratios
-from edge.steps import steps_of
+from edge.ratios import Ratio, ratios
 from edge.surroundings import Key, key_of
 
 
@@ -30,9 +27,9 @@ class GateSettings:
     """Of each engine, at least 1."""
     seconds: float = 60.0
     """When timing an engine ends at the latest, with the round that is under way."""
-    openings: int = 3
-    """Times that each engine is opened anew, for where its memory lies makes it quicker or slower. Rounds and
-    seconds are dealt out among them."""
+    openings: int = 8
+    """Processes that open each engine, one after the other, for where memory lies makes one quicker than another.
+    Rounds and seconds are dealt out among them; no more than there are rounds."""
 
 
 @dataclass(frozen=True)
@@ -85,20 +82,23 @@ def measure_all(
 
 
 def measure_one(
-    bundle: Bundle, name: str, precision: Precision | None, settings: GateSettings, phase: Phase = silent
+    bundle: Bundle,
+    name: str,
+    precision: Precision | None,
+    settings: GateSettings,
+    phase: Phase = silent,
+    timing: Timing = time_steps,
 ) -> Measured:
-    """Measure one graph on one engine. Raises BackendError where it does not run."""
-    parts: list[Samples] = []
-    rounds, seconds = -(-settings.rounds // settings.openings), settings.seconds / settings.openings
+    """Measure one graph on one engine; `timing` is what each process does. Raises BackendError where it fails."""
+    openings = min(settings.openings, settings.rounds)
+    rounds, seconds = -(-settings.rounds // openings), settings.seconds / openings
+    parts = []
     with phase(f"timing {name_of(precision, name)}") as progress:
-        for opening in range(settings.openings):
-            before = opening * rounds
-            with ExitStack() as stack:
-                backend = stack.enter_context(open_backend(bundle, name, precision, settings.options))
-                steps = stack.enter_context(steps_of(bundle, backend, settings.options))
-                parts.append(measure(steps, rounds, seconds, _from(before, settings.rounds, progress), opening))
-                info = backend.info
-    return Measured(info, key_of(info), ratios(steps, np.concatenate(parts)), sum(map(len, parts)))
+        for opening in range(openings):
+            asked = Asked(bundle.folder, name, precision, settings.options, rounds, seconds, opening)
+            parts.append(apart(asked, _from(opening * rounds, settings.rounds, progress), timing))
+    info, found = parts[0].info, [one.taken for one in parts]
+    return Measured(info, key_of(info), ratios(found), sum(len(one[0].logs) for one in found))
 
 
 def _from(before: int, rounds: int, progress: Progress) -> Progress:
