@@ -62,7 +62,7 @@ def measure(
     meanwhile is so for both. Ends after `rounds` or, with the round that is under way, after `seconds` of work.
     """
     rng = random.Random(seed)
-    taken: list[list[list[list[float]]]] = [[] for _ in groups]
+    rows: list[list[list[list[float]]]] = [[] for _ in groups]
     for group in groups:
         for step in group.steps * WARM_UP:
             step.work()
@@ -71,13 +71,13 @@ def measure(
         while done < rounds and (not done or spent < seconds * 1e3):
             for at in rng.sample(range(len(groups)), len(groups)):
                 turns = [_turn(groups[at], rng, watch) for _ in range(groups[at].turns)]
-                taken[at].append(turns)
+                rows[at].append(turns)
                 spent += sum(
                     time * step.calls for turn in turns for time, step in zip(turn, groups[at].steps, strict=True)
                 )
             done += 1
             progress(done, rounds)
-    return tuple(np.array(one, dtype=np.float64) for one in taken)
+    return tuple(np.array(one, dtype=np.float64) for one in rows)
 
 
 def _turn(group: Group, rng: random.Random, watch: Stopwatch) -> list[float]:

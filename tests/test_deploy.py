@@ -184,6 +184,7 @@ def wheel_of_a_bin(folder: Path) -> Path:
 
 
 class TestInstall:
+    @pytest.mark.slow
     def test_what_a_bin_never_needs_does_not_stay(self, tmp_path: Path) -> None:
         if os.geteuid():
             pytest.skip("the script asks for root first")

@@ -106,6 +106,7 @@ def test_what_a_bin_is_compared_with_is_what_each_graph_says_of_photos_that_did_
     assert len({*recorded["model.fp32.onnx"][:, 0]}) >= 3
 
 
+@pytest.mark.slow
 def test_of_many_test_photos_some_of_each_class_travel(
     tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ def test_the_first_remedy_that_is_enough_is_taken(monkeypatch: pytest.MonkeyPatc
     assert quantized.remedies[0].passed
 
 
+@pytest.mark.slow
 def test_where_none_is_enough_the_nearest_answers_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(int8, "MOST_DIVERGENCE", 0.0)
     monkeypatch.setattr(int8, "IN_FLOAT", (1, 2))

@@ -76,6 +76,7 @@ def test_a_whole_resnet_50_with_adam_or_sgd(tmp_path: Path, optimizer: str) -> N
     assert not torch.equal(kept["layer1.0.conv1.weight"], given["layer1.0.conv1.weight"])
 
 
+@pytest.mark.slow
 def test_an_efficientnet_from_a_zip_that_stops_early_and_keeps_its_best(tmp_path: Path) -> None:
     pytest.importorskip("timm", reason="the extra binsight[timm] is not installed")
     pack(write_photos(tmp_path / "photos", 10), tmp_path / "photos.zip")

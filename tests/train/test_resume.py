@@ -152,6 +152,7 @@ def test_the_newest_run_is_not_one_that_was_killed_in_its_making(tmp_path: Path)
     assert newest_begun(tmp_path) == tmp_path / "first"
 
 
+@pytest.mark.slow
 def test_costs_are_those_of_the_run_whatever_became_of_the_file(tmp_path: Path) -> None:
     data, costs = write_photos(tmp_path / "photos", 6), tmp_path / "costs.csv"
     table = "truth,bars,disc,ring\nbars,0,1,1\ndisc,1,0,1\nring,9,9,0\n"

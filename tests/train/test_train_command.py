@@ -138,7 +138,11 @@ def test_help_has_an_example() -> None:
 
 @pytest.mark.parametrize(
     ("signum", "workers"),
-    [pytest.param(signal.SIGINT, 0, marks=pytest.mark.slow), (signal.SIGTERM, 0), (signal.SIGINT, 2)],
+    [
+        pytest.param(signal.SIGINT, 0, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 0, marks=pytest.mark.slow),
+        (signal.SIGINT, 2),
+    ],
 )
 def test_an_interrupt_keeps_the_best_weights_and_names_them(
     tmp_path: Path, photos: Path, signum: int, workers: int
