@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge import baseline
 from edge.backends import DEFAULT, OPENERS, BackendInfo, Options
@@ -15,6 +15,7 @@ from edge.manifest import Precision
 from edge.opening import Asked, Timing, apart, time_steps
 from edge.progress import Phase, Progress, silent
 from edge.ratios import Ratio, ratios
+from edge.steps import PINNED_VERSION
 from edge.surroundings import Key, key_of
 
 
@@ -98,7 +99,12 @@ def measure_one(
             asked = Asked(bundle.folder, name, precision, settings.options, rounds, seconds, opening)
             parts.append(apart(asked, _from(opening * rounds, settings.rounds, progress), timing))
     info, found = parts[0].info, [one.taken for one in parts]
-    return Measured(info, key_of(info), ratios(found), sum(len(one[0].logs) for one in found))
+    return Measured(info, _key(info), ratios(found), sum(len(one[0].logs) for one in found))
+
+
+def _key(info: BackendInfo) -> Key:
+    key = key_of(info)
+    return replace(key, versions={**key.versions, "pinned work": PINNED_VERSION})
 
 
 def _from(before: int, rounds: int, progress: Progress) -> Progress:

@@ -36,10 +36,12 @@ GAUGE_SHAPE = (128, 128, 3)
 
 PINNED_GRAPH, PINNED_RESIZE, PINNED_UPKEEP = "pinned graph", "pinned resize", "pinned upkeep"
 """Work that never changes and is of one kind with what is measured against it: what a busy machine takes from the
-one (arithmetic, memory, caches) it takes from the other. A neighbour on the same core makes Python slower by half,
-and a resize by a fifth: the one over the other says how busy the neighbour is."""
+one (arithmetic, memory, caches) it takes from the other. A neighbour on the same core makes Python slower by more
+than a resize: the one over the other says how busy the neighbour is."""
 LONG, SHORT, SHORTEST = 2, 12, 25
 """Turns in each round: of what takes some milliseconds, of what takes about one, and of what takes some tenths."""
+PINNED_VERSION = "2"
+"""Another one with every change to pinned work: ratios to the work of before can't be compared."""
 PINNED_CALLS = 3
 """Of the pinned graph in each turn: one is over too soon to stand beside the graph."""
 FRAME = (1920, 1080)

@@ -320,6 +320,9 @@ def test_the_gate_can_fail_and_does_where_a_step_takes_twice_as_long(bundle: Bun
     (judged,) = judge([measure_one(bundle, "onnxruntime", None, settings, timing=fits_twice)], [kept])
     assert "preprocess" in {one.found.step for one in judged.slower}
     assert before.rounds == judged.measured.rounds == 12
+    earlier = {name: version for name, version in kept.key.versions.items() if name != "pinned work"}
+    other = replace(kept, key=replace(kept.key, versions=earlier))
+    assert judge([before], [other])[0].kept is None  # what was kept over the pinned work of before is not compared
     assert judge([before], [])[0].slower == ()
 
 
